@@ -1,0 +1,1 @@
+"""A prompt and recalled context in, a reply out; knows no channel."""

@@ -1,0 +1,1 @@
+"""One module per channel; `registry` finds them, nothing else names them."""

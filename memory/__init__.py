@@ -1,0 +1,1 @@
+"""Remember and recall: the recent buffer, summaries, and hybrid search over what was said."""
