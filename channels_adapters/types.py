@@ -16,7 +16,7 @@ EMPTY: Mapping[str, object] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookRequest:
-    """One HTTP request as the platform sent it. `body` is the raw bytes that were signed; header names are lower case."""
+    """One HTTP request as it came: `body` is the raw bytes that were signed, header names are lower case."""
 
     method: str
     path: str
@@ -69,7 +69,7 @@ class AttachmentKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """A file by reference: a URL to fetch, or a platform id that `adapter.fetch` resolves; `data` once it was fetched."""
+    """A file by reference: a URL, or a platform id that `adapter.fetch` resolves; `data` once it was fetched."""
 
     kind: AttachmentKind
     name: str = ""
