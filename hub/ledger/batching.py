@@ -1,0 +1,128 @@
+"""Group commit without a timer: what queued while the last commit ran goes into the next one.
+
+A lane is one writer. Items with the same lane key always meet the same writer, so their order of submission is their
+order of commit. The queue is bounded in items and bytes; a full one refuses at once instead of growing.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Flush = Callable[[Sequence[T]], Awaitable[Sequence[R | BaseException]]]
+
+
+class Overloaded(Exception):
+    """The queue is full; try again after `retry_after` seconds."""
+
+    def __init__(self, retry_after: float = 1.0) -> None:
+        super().__init__("the write queue is full")
+        self.retry_after = retry_after
+
+
+class Closed(Exception):
+    """The batcher was closed while the item waited; nothing was written."""
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[T, R]):
+    item: T
+    size: int
+    future: "asyncio.Future[R]"
+
+
+class _Lane(Generic[T, R]):
+    """One queue and the one task that empties it."""
+
+    def __init__(self, flush: Flush[T, R], max_items: int, max_bytes: int) -> None:
+        self._flush = flush
+        self._max_items = max_items
+        self._max_bytes = max_bytes
+        self.queue: deque[_Waiting[T, R]] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    def put(self, waiting: _Waiting[T, R]) -> None:
+        self.queue.append(waiting)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        while self.queue:
+            batch = self._take()
+            try:
+                results = await self._flush([waiting.item for waiting in batch])
+            except BaseException as error:
+                _settle(batch, [error] * len(batch))
+                if not isinstance(error, Exception):
+                    raise
+                continue
+            _settle(batch, results)
+
+    def _take(self) -> list[_Waiting[T, R]]:
+        batch = [self.queue.popleft()]
+        size = batch[0].size
+        while self.queue and len(batch) < self._max_items and size + self.queue[0].size <= self._max_bytes:
+            size += self.queue[0].size
+            batch.append(self.queue.popleft())
+        return batch
+
+    async def drain(self) -> None:
+        while self._task is not None and not self._task.done():
+            await asyncio.wait([self._task])
+
+
+def _settle(batch: Sequence[_Waiting[T, R]], results: Sequence[R | BaseException]) -> None:
+    for waiting, result in zip(batch, results, strict=True):
+        if waiting.future.done():  # its caller went away; the row is written all the same
+            continue
+        if isinstance(result, BaseException):
+            waiting.future.set_exception(result)
+        else:
+            waiting.future.set_result(result)
+
+
+class Batcher(Generic[T, R]):
+    """Collects items and writes them together; `flush` answers item by item, an exception standing for its item."""
+
+    def __init__(
+        self,
+        flush: Flush[T, R],
+        *,
+        lanes: int = 1,
+        max_items: int = 256,
+        max_bytes: int = 1 << 20,
+        capacity: int = 4096,
+    ) -> None:
+        self._lanes: list[_Lane[T, R]] = [_Lane(flush, max_items, max_bytes) for _ in range(lanes)]
+        self._capacity = capacity
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait for a writer."""
+        return sum(len(lane.queue) for lane in self._lanes)
+
+    def enqueue(self, item: T, *, lane: int = 0, size: int = 0) -> "asyncio.Future[R]":
+        """Put an item in line without waiting; raises Overloaded or Closed at once."""
+        if self._closed:
+            raise Closed
+        chosen = self._lanes[lane % len(self._lanes)]
+        if len(chosen.queue) >= self._capacity:
+            raise Overloaded
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        chosen.put(_Waiting(item, size, future))
+        return future
+
+    async def submit(self, item: T, *, lane: int = 0, size: int = 0) -> R:
+        """Write an item with whatever else is waiting and return its own result."""
+        return await self.enqueue(item, lane=lane, size=size)
+
+    async def close(self) -> None:
+        """Take nothing more, write what waits."""
+        self._closed = True
+        for lane in self._lanes:
+            await lane.drain()

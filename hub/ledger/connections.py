@@ -1,0 +1,61 @@
+"""How the ledger reaches the database: single statements of one role, and the lengths of leases."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+import psycopg
+from psycopg import AsyncConnection
+
+from tenants.db.pools import Pools
+
+Role = Literal["ingest", "queue"]
+_ATTEMPTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """How long a worker may hold a turn without renewing it, and a delivery without settling it."""
+
+    duration: timedelta = timedelta(seconds=10)
+    sending: timedelta = timedelta(seconds=60)
+
+    @staticmethod
+    def seconds(value: float) -> timedelta:
+        """An interval parameter."""
+        return timedelta(seconds=value)
+
+
+class RoleConnection:
+    """Statements as one narrow role. A deadlock or a lock that is busy for long is tried again a few times."""
+
+    def __init__(self, pools: Pools, role: Role) -> None:
+        self._pools = pools
+        self._role: Role = role
+
+    async def fetch(self, statement: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        """Run one statement as its own transaction and return its rows."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                async with self._pools.statement(self._role) as conn:
+                    return await (await conn.execute(statement, parameters, prepare=True)).fetchall()
+            except (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable):
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def execute(self, statement: str, parameters: Mapping[str, object]) -> int:
+        """Run one statement as its own transaction; returns how many rows it touched."""
+        async with self._pools.statement(self._role) as conn:
+            return (await conn.execute(statement, parameters, prepare=True)).rowcount
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[AsyncConnection[Any]]:
+        async with self._pools.ingest() if self._role == "ingest" else self._pools.queue() as conn:
+            yield conn
+
+    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection[Any]]:
+        """Several statements as one transaction."""
+        return self._open()
