@@ -22,8 +22,8 @@ class DeliveryStatus(models.TextChoices):
 class Delivery(TenantOwned):
     """One part. `position` orders the parts of a session; only the first unsettled one may be sent."""
 
-    session = models.ForeignKey("hub.Session", on_delete=models.CASCADE, db_constraint=False)
-    connection = models.ForeignKey("hub.Connection", on_delete=models.CASCADE, db_constraint=False)
+    session = models.ForeignKey("hub.Session", on_delete=models.CASCADE, db_constraint=False, db_index=False)
+    connection = models.ForeignKey("hub.Connection", on_delete=models.CASCADE, db_constraint=False, db_index=False)
     turn_id = models.UUIDField()
     message_id = models.UUIDField()
     position = models.BigIntegerField()

@@ -18,7 +18,7 @@ class MessageStatus(models.TextChoices):
 class Message(TenantOwned):
     """One stored message. `seq` is the acceptance order within the session; ids and times never decide order."""
 
-    session = models.ForeignKey("hub.Session", on_delete=models.CASCADE, db_constraint=False)
+    session = models.ForeignKey("hub.Session", on_delete=models.CASCADE, db_constraint=False, db_index=False)
     seq = models.BigIntegerField()
     role = models.CharField(_("role"), max_length=10)
     """user, assistant, system or tool"""

@@ -22,7 +22,7 @@ class Session(TenantOwned):
     `turn_id` the running turn; `fence` rises at claim, take-over, hand-back and cancel; `unsettled` deliveries under way.
     """
 
-    connection = models.ForeignKey("hub.Connection", on_delete=models.CASCADE, db_constraint=False)
+    connection = models.ForeignKey("hub.Connection", on_delete=models.CASCADE, db_constraint=False, db_index=False)
     agent_id = models.UUIDField(null=True, blank=True)
     """An agent of its own; empty: the connection's."""
     contact_id = models.UUIDField(null=True, blank=True)
@@ -69,7 +69,6 @@ class Session(TenantOwned):
             models.UniqueConstraint(
                 fields=["connection", "address_hash"], condition=models.Q(current=True), name="session_current"
             ),
-            models.UniqueConstraint(fields=["tenant", "id"], name="session_tenant_id"),
         ]
         indexes = [
             models.Index(fields=["tenant", "due_at"], condition=models.Q(due_at__isnull=False), name="session_due"),

@@ -27,7 +27,7 @@ class TurnStatus(models.TextChoices):
 class Turn(TenantOwned):
     """One pass. `first_seq` and `last_seq` bound the messages it answers; `fence` is the lease it was last run under."""
 
-    session = models.ForeignKey("hub.Session", on_delete=models.CASCADE, db_constraint=False)
+    session = models.ForeignKey("hub.Session", on_delete=models.CASCADE, db_constraint=False, db_index=False)
     kind = models.CharField(_("kind"), max_length=8, choices=TurnKind.choices, default=TurnKind.REPLY)
     status = models.CharField(_("status"), max_length=10, choices=TurnStatus.choices, default=TurnStatus.DUE)
     merge = models.BooleanField(default=True)
