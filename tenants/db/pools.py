@@ -160,6 +160,19 @@ class Pools:
         async with self._transaction("ops", {"hub.ops_reason": reason}) as conn:
             yield conn
 
+    @asynccontextmanager
+    async def statement(self, role: str) -> AsyncIterator[AsyncConnection[Any]]:
+        """One statement of a role that needs no stamp, as its own transaction: a single round trip.
+
+        Behind a transaction pooler the role itself must be set within a transaction, which then is what this opens.
+        """
+        if self._local:
+            async with self._transaction(role, {}) as conn:
+                yield conn
+        else:
+            async with self._pools[role].connection() as conn:
+                yield conn
+
     async def direct(self) -> AsyncConnection[Any]:
         """The process's one long-lived connection (role queue, autocommit) for session locks; made anew when it broke.
 

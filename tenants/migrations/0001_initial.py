@@ -184,7 +184,7 @@ class Migration(migrations.Migration):
         ),
         Protect(
             'quota',
-            ingest=Grant(select=QUOTA, update=('used', 'period_start', 'alerted_at')),
+            ingest=Grant(select=QUOTA, update=('used', 'reserved', 'period_start', 'alerted_at')),
             queue=Grant(select=QUOTA, update=('used', 'reserved', 'period_start')),
         ),
         Protect('member'),
