@@ -51,21 +51,24 @@ WITH RECURSIVE tenants(tenant_id) AS (
 ), free AS (
     SELECT tenant_id, CASE WHEN limit_value < 0 THEN %(limit)s ELSE greatest(limit_value - used, 0) END AS slots
     FROM caps WHERE metric = 'concurrency'
-), picked AS MATERIALIZED (
-    SELECT f.tenant_id, s.id, s.taken, s.nth
-    FROM free f, LATERAL (
-        SELECT p.id, p.taken, row_number() OVER (ORDER BY p.taken DESC, p.due_at) AS nth FROM (
-            (SELECT x.id, true AS taken, x.due_at FROM session x
-             WHERE x.tenant_id = f.tenant_id AND x.due_at <= now() - %(age)s AND x.turn_id IS NOT NULL
-               AND (%(ids)s::uuid[] IS NULL OR x.id = ANY (%(ids)s::uuid[]))
-             ORDER BY x.due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-            UNION ALL
-            (SELECT x.id, false, x.due_at FROM session x
-             WHERE x.tenant_id = f.tenant_id AND x.due_at <= now() - %(age)s AND x.turn_id IS NULL AND x.due_turns > 0
-               AND (%(ids)s::uuid[] IS NULL OR x.id = ANY (%(ids)s::uuid[]))
-             ORDER BY x.due_at LIMIT least(f.slots, %(limit)s) FOR UPDATE SKIP LOCKED)
-        ) p
+), taken AS MATERIALIZED (
+    SELECT f.tenant_id, s.id, s.due_at FROM free f, LATERAL (
+        SELECT x.id, x.due_at FROM session x
+        WHERE x.tenant_id = f.tenant_id AND x.due_at <= now() - %(age)s AND x.turn_id IS NOT NULL
+          AND (%(ids)s::uuid[] IS NULL OR x.id = ANY (%(ids)s::uuid[]))
+        ORDER BY x.due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
     ) s
+), fresh AS MATERIALIZED (
+    SELECT f.tenant_id, s.id, s.due_at FROM free f, LATERAL (
+        SELECT x.id, x.due_at FROM session x
+        WHERE x.tenant_id = f.tenant_id AND x.due_at <= now() - %(age)s AND x.turn_id IS NULL AND x.due_turns > 0
+          AND (%(ids)s::uuid[] IS NULL OR x.id = ANY (%(ids)s::uuid[]))
+        ORDER BY x.due_at LIMIT least(f.slots, %(limit)s) FOR UPDATE SKIP LOCKED
+    ) s
+), picked AS (
+    SELECT *, row_number() OVER (PARTITION BY tenant_id ORDER BY taken DESC, due_at) AS nth FROM (
+        SELECT *, true AS taken FROM taken UNION ALL SELECT *, false FROM fresh
+    ) p
 ), chosen AS (
     SELECT * FROM picked ORDER BY nth, tenant_id LIMIT %(limit)s
 ), spent AS (
