@@ -60,9 +60,7 @@ def database(servers: Servers) -> Iterator[Database]:
     postgres.ensure_database(layout.superuser_dsn, "hub")
     create_roles(layout.superuser_dsn, prefix="hub", databases=["hub"])
     for alias, user in (("default", "hub_login"), ("owner", "hub_owner")):
-        connections[alias].settings_dict.update(
-            NAME="hub", USER=user, HOST=str(layout.run_dir), PORT="5432"
-        )
+        connections[alias].settings_dict.update(NAME="hub", USER=user, HOST=str(layout.run_dir), PORT="5432")
     call_command("migrate", database="owner", verbosity=0)
     yield Database(layout)
     connections.close_all()
