@@ -147,7 +147,7 @@ class ChannelAdapter(ABC, Generic[C]):
     # ---- optional; overriding one must agree with `capabilities` ------------------------------------------------
 
     async def update(self, address: Address, sent: SentMessage, part: Part, *, key: str) -> SentMessage:
-        """Bring the streamed message `sent` to `part` (its text is cumulative); returns what the next update must get."""
+        """Bring the streamed message `sent` to `part` (cumulative text); returns what the next update must get."""
         raise NotImplementedError
 
     async def finish(self, address: Address, sent: SentMessage, part: Part, *, key: str) -> SentMessage:

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import orjson
 
-from channels_adapters.base import HttpResponse
+from channels_adapters.base import Http, HttpResponse
 from channels_adapters.errors import (
     ChannelError,
     ContentRefused,
@@ -56,6 +56,18 @@ def error_for_status(status: int, *, statuses: Mapping[int, type[ChannelError]] 
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Unavailable
     return ContentRefused if status >= HTTPStatus.BAD_REQUEST else Permanent
+
+
+async def download(
+    http: Http, url: str, *, max_bytes: int, headers: Mapping[str, str] | None = None, timeout: float = 60.0
+) -> HttpResponse:
+    """A file, whole. Raises ContentRefused when it is not (or no longer) there for us."""
+    response = await http.request("GET", url, headers=headers, timeout=timeout, max_bytes=max_bytes)
+    if response.status == HTTPStatus.OK:
+        return response
+    kind = error_for_status(response.status, statuses=dict.fromkeys((302, 403, 404, 410), ContentRefused))
+    wait = wait_from_header(response.headers)
+    raise make_error(kind, "the file could not be fetched", status=response.status, wait=wait)
 
 
 def make_error(

@@ -166,6 +166,11 @@ class WebhookAdapter(ChannelAdapter[WebhookCredentials]):
         return SentMessage(platform_id=key)
 
     @override
+    async def fetch(self, attachment: Attachment, *, max_bytes: int) -> Attachment:
+        response = await answers.download(self.http, attachment.url, max_bytes=max_bytes)
+        return replace(attachment, data=response.body, size=len(response.body))
+
+    @override
     async def probe(self) -> Probe:
         """Posts a signed `ping`, which receivers answer with any 2xx."""
         if not self.credentials.callback_url:
