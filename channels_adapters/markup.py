@@ -3,7 +3,7 @@
 import html
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from markdown_it import MarkdownIt
@@ -188,16 +188,8 @@ def _code_block(node: SyntaxTreeNode, dialect: Dialect) -> str:
 
 
 def _quote(node: SyntaxTreeNode, dialect: Dialect) -> str:
-    return dialect.quote(_flat_quotes(node, dialect))
-
-
-def _flat_quotes(node: SyntaxTreeNode, dialect: Dialect) -> str:
     """Quotes inside quotes are flattened: neither Telegram nor Slack nests them."""
-    parts = [
-        _flat_quotes(child, dialect) if child.type == "blockquote" else _block(child, dialect)
-        for child in node.children
-    ]
-    return "\n\n".join(part for part in parts if part)
+    return dialect.quote(_blocks(node.children, replace(dialect, quote=_same)))
 
 
 def _list(node: SyntaxTreeNode, dialect: Dialect) -> str:

@@ -76,8 +76,9 @@ def test_truncated_bodies_never_raise_anything_else(recorded):
 @pytest.mark.parametrize("slug", cases.PUSHED)
 @pytest.mark.parametrize(
     "body",
-    [b"", b"null", b"[]", b"5", b'"x"', b"{}", b"{", b"\xff\xfe", b"[" * 100_000, b'{"a":' * 5_000, b"NaN", b"payload=%00",
-     b'{"type":{}}', b'{"message":5}', b'{"event":[]}', b'{"data":null}', b'{"update_id":1e400}', b'{"x":"\\ud800"}'],
+    [b"", b"null", b"[]", b"5", b'"x"', b"{}", b"{", b"\xff\xfe", b"[" * 100_000, b'{"a":' * 5_000, b"NaN",
+     b"payload=%00", b'{"type":{}}', b'{"message":5}', b'{"event":[]}', b'{"data":null}', b'{"update_id":1e400}',
+     b'{"x":"\\ud800"}'],
 )  # fmt: skip
 def test_foreign_bodies_never_raise_anything_else(slug, body):
     _quiet(cases.adapter(slug), slug, body)
@@ -109,13 +110,14 @@ def test_escapes_and_line_ends_survive(slug, text):
     for escaped in (True, False):
         for slash in (True, False):
             body = json.dumps(said, ensure_ascii=escaped, indent=1).replace("\n", "\r\n")
-            body = body.replace('"QQQ"', json.dumps(text, ensure_ascii=escaped).replace("/", "\\/" if slash else "/"))
+            typed = json.dumps(cases.fake(slug).typed(text), ensure_ascii=escaped)
+            body = body.replace('"QQQ"', typed.replace("/", "\\/" if slash else "/"))
             request = cases.request(slug, body.encode())
             adapter = cases.adapter(slug)
             adapter.verify(request)
             (event,) = adapter.parse(request)
             assert isinstance(event, InboundMessage)
-            assert event.text.replace("&", "").replace("amp;", "") == text.replace("&", "").replace("amp;", "")
+            assert event.text == text
 
 
 @pytest.mark.parametrize("slug", cases.PUSHED)

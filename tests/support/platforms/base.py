@@ -93,7 +93,7 @@ class FakePlatform(ABC):
         assert self._runner is not None and self._runner.server is not None and self._site is not None
         await self._site.stop()
         for connection in list(self._runner.server.connections):
-            connection.close()
+            connection.force_close()
 
     def fail(self, *, retry_after: float | None = None, **fault: Any) -> None:
         """Queue a fault; see `Fault` for the words. Faults of the same method are used in order."""

@@ -214,7 +214,7 @@ def _error(code: str) -> web.Response:
 
 async def _arguments(request: web.Request) -> dict[str, Any]:
     if request.content_type == "application/json":
-        body = await request.json()
+        body = await request.json() if await request.read() else {}
         return body if isinstance(body, dict) else {}
     made = {name: str(value) for name, value in (await request.post()).items()}
     made.pop("token", None)
