@@ -54,8 +54,10 @@ def plan_from(options: Mapping[str, Any]) -> Plan:
 
 
 def marker(text: str) -> Plan | None:
-    """The plan that a message asks for, if it carries a marker."""
-    found = _MARKER.search(text)
+    """The plan that a message asks for; the last marker counts, because recalled text may carry older ones."""
+    found = None
+    for found in _MARKER.finditer(text):  # noqa: B007 - the last one is what we want
+        pass
     if found is None:
         return None
     options = {name: value.strip('"') for name, value in _OPTION.findall(found[2])}

@@ -1,8 +1,8 @@
 """A scripted model server on a real socket: it speaks OpenAI's chat-completions wire protocol and misbehaves on demand.
 
 What a request gets is decided by, in this order: a marker in the last user message (`[[slow]]`,
-`[[429 retry_after=1 times=2]]`, `[[tool name=current_time args={"a": 1}]]`), the queue of plans (`server.script(...)` or
-`POST /control`), the default plan. In-process: `async with ModelServer() as server: server.url`. Alone:
+`[[429 retry_after=1 times=2]]`, `[[tool name=current_time args={"a": 1}]]`), the queue of plans (`server.script(...)`
+or `POST /control`), the default plan. In-process: `async with ModelServer() as server: server.url`. Alone:
 `python -m tests.support.model_server --port 0` prints its address as one JSON line. `GET /control/calls` lists the
 logged calls, `DELETE /control` forgets everything.
 """
@@ -129,7 +129,7 @@ class _Connection(asyncio.Protocol):
             self.error(plan)
         elif plan.kind == "endless":
             self.transport.write(STREAM_HEAD)
-            self.forever(frame(body["model"], {"content": "on and on "}) * 16, plan.delay or 0.001)
+            self.forever(frame(str(body.get("model", "")), {"content": "on and on "}) * 16, plan.delay or 0.001)
         elif body.get("stream"):
             self.stream(body, plan)
         elif plan.kind in ("cut", "bad_json"):
@@ -153,12 +153,14 @@ class _Connection(asyncio.Protocol):
         if plan.kind == "bad_json":
             frames.append(b'1b\r\ndata: {"choices":[{"delta"\n\n\r\n' + DONE)
         elif plan.kind == "long_line":
-            frames += [frame(body["model"], {"content": "x" * plan.size}), DONE]
+            frames += [frame(str(body.get("model", "")), {"content": "x" * plan.size}), DONE]
         elif plan.kind != "cut":
             if (body.get("stream_options") or {}).get("include_usage"):
                 usage = self.server.usage(body, len(frames) - 2)
                 frames.append(
-                    event({**envelope(body["model"], "chat.completion.chunk"), "choices": [], "usage": usage})
+                    event(
+                        {**envelope(str(body.get("model", "")), "chat.completion.chunk"), "choices": [], "usage": usage}
+                    )
                 )
             frames.append(DONE)
         ends = plan.kind != "cut"
@@ -279,7 +281,7 @@ class ModelServer:
         pieces = [
             {"tool_calls": [{"index": 0, "function": {"arguments": piece}}]} for piece in (args[:half], args[half:])
         ]
-        deltas = [{"role": "assistant", "content": None, "tool_calls": [head]}, *pieces]
+        deltas: list[dict[str, Any]] = [{"role": "assistant", "content": None, "tool_calls": [head]}, *pieces]
         return (*(frame(model, delta) for delta in deltas), frame(model, {}, "tool_calls"))
 
     def tool_call(self, body: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
@@ -289,7 +291,8 @@ class ModelServer:
 
     def whole(self, body: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
         """The answer of a call that does not stream."""
-        model, message = str(body.get("model", "")), {"role": "assistant", "content": "".join(self.words(plan))}
+        model = str(body.get("model", ""))
+        message: dict[str, Any] = {"role": "assistant", "content": "".join(self.words(plan))}
         finish = "stop"
         if plan.kind == "tool":
             message, finish = (
