@@ -151,7 +151,7 @@ class _Connection(asyncio.Protocol):
         if broken:
             frames = frames[: plan.after + 1]
         if plan.kind == "bad_json":
-            frames.append(b'1b\r\ndata: {"choices":[{"delta"\n\n\r\n' + DONE)
+            frames.append(b'1c\r\ndata: {"choices":[{"delta"\n\n\r\n' + DONE)
         elif plan.kind == "long_line":
             frames += [frame(str(body.get("model", "")), {"content": "x" * plan.size}), DONE]
         elif plan.kind != "cut":
