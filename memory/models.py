@@ -19,8 +19,6 @@ class MemoryLine(models.Model):
     role = models.CharField(max_length=16)
     body = models.BinaryField()
     """Speaker and text, sealed."""
-    shelf = models.BinaryField()
-    """What ranking needs of it (see memory.packing), without a vector."""
     tokens = models.IntegerField()
     batch_id = models.UUIDField(null=True)
     done = models.BooleanField(default=False)

@@ -30,7 +30,7 @@ class Weights:
 
     dense: float = 0.4
     lexical: float = 0.2
-    window: float = 0.0
+    window: float = 0.2
     previous: float = 0.25
     following: float = 0.15
     session_best: float = 0.6
@@ -50,8 +50,9 @@ class Lines:
     length: Floats
     term_rows: npt.NDArray[np.int32]
     terms: npt.NDArray[np.uint32]
-    vectors: Floats
-    has_vector: npt.NDArray[np.bool_]
+    vectors: npt.NDArray[np.int8]
+    scales: Floats
+    """What one unit of a line's int8 vector is worth; zero for a line without a vector."""
 
     def __len__(self) -> int:
         return len(self.episode)
@@ -59,7 +60,7 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: keyed terms, its vector (None where the dense leg says nothing), and whether it holds letters of names."""
+    """What is asked: its term prints, its vector (None where meaning says nothing), and prints of the names in it."""
 
     terms: npt.NDArray[np.uint32]
     vector: Floats | None
@@ -127,14 +128,20 @@ def _by_episode(values: Floats, episode: npt.NDArray[np.int32]) -> tuple[Floats,
     return best[index], mean[index].astype(np.float32)
 
 
+FAINT_COSINE = 0.3
+"""Below this, and without one word in common, nothing that is remembered has to do with the question."""
+
+
 def score(lines: Lines, question: Question, *, fusion: Fusion = "score", weights: Weights | None = None) -> Floats:
-    """One score per line, higher is better; comparable within one question only."""
+    """One score per line, higher is better; comparable within one question only. Empty where nothing is related."""
     if not len(lines):
         return np.zeros(0, np.float32)
     single, window = lexical(lines, question.terms)
     cosine = None
-    if question.vector is not None and lines.has_vector.any():
-        cosine = lines.vectors @ question.vector
+    if question.vector is not None and (lines.scales > 0).any():
+        cosine = (lines.vectors.astype(np.float32) @ question.vector) * lines.scales
+    if not single.any() and (cosine is None or float(cosine.max()) < FAINT_COSINE):
+        return np.zeros(0, np.float32)
     if fusion == "rrf":
         return _rank_fusion(single, cosine)
     return _fuse(lines, question, single=single, window=window, cosine=cosine, weights=weights or Weights())
@@ -148,7 +155,7 @@ def _fuse(
     if cosine is None:
         direct, half = (weights.dense + weights.lexical) * words, words
     else:
-        meaning = np.where(lines.has_vector, _z(cosine, DENSE_MEAN, DENSE_SPREAD), 0).astype(np.float32)
+        meaning = np.where(lines.scales > 0, _z(cosine, DENSE_MEAN, DENSE_SPREAD), 0).astype(np.float32)
         direct, half = weights.dense * meaning + weights.lexical * words, 0.5 * meaning + 0.5 * words
     best, mean = _by_episode(half, lines.episode)
     near = weights.previous * _before(half, lines.episode) + weights.following * _after(half, lines.episode)
