@@ -130,8 +130,8 @@ class Workflow:
                 await waiting
 
         todo = [branch for branch in step.branches if branch.name not in position.branches]
-        for name in position.branches:
-            steps.append(_traced(f"{step.name}.{name}", began, perf_counter(), "resumed", _NOTHING))
+        kept = [f"{step.name}.{name}" for name in position.branches]
+        steps += [_traced(name, began, perf_counter(), "resumed", _NOTHING) for name in kept]
         results = await _gather([one(branch) for branch in todo])
         failed = {b.name: r for b, r in zip(todo, results, strict=True) if isinstance(r, Exception)}
         fatal = [failed[branch.name] for branch in todo if branch.name in failed and branch.on_failure == "abort"]
