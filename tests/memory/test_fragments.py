@@ -129,6 +129,6 @@ async def test_another_tenant_sees_nothing(world: World) -> None:
         await world.say(key, round_of(number, "I planted tulips in Utrecht", "Good"), POLICY)
     await world.digest()
     stranger = type(key)(tenant_id=make_tenant(world.layout), session_id=key.session_id, subject_id=key.subject_id)
-    assert (await world.memory.recall(stranger, "tulips in Utrecht", POLICY)).items == ()
+    assert (await world.memory.recall(stranger, "tulips in Utrecht", POLICY)).items == []
     assert (await world.memory.open(stranger, POLICY)).lines == []
     assert isinstance(stranger.tenant_id, UUID)
