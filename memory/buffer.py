@@ -64,7 +64,7 @@ def rebuild(rows: Sequence[tuple[Line, bool]], policy: Policy) -> Buffer:
     claimed = [line for line, taken in rows if taken]
     still_open = [line for line, taken in rows if not taken]
     kept = last_rounds(claimed, policy.keep_rounds) if claimed else []
-    opens = still_open[0].seq if still_open else (claimed[-1].seq + 1 if claimed else 0)
+    opens = claimed[-1].seq + 1 if claimed else 0
     held = (kept + still_open)[-MOST_LINES:]
     return Buffer(held, opens, held[-1].seq if held else 0)
 

@@ -9,11 +9,12 @@ from redis.exceptions import RedisError
 from memory import buffer as buffers
 from memory import store
 from memory.embeddings.base import Embedder
-from memory.ports import Pools, Vault
 from memory.recall import LONGEST_QUERY, Ask, Recaller
 from memory.redis_cache import Cache
 from memory.scoring import Fusion
 from memory.types import Batch, Buffer, Exchange, Key, Line, Policy, Recall
+from tenants.crypto import Vault
+from tenants.db.pools import Pools
 
 log = structlog.get_logger(__name__)
 

@@ -5,14 +5,12 @@ from django.db import models
 from pgvector.django import HalfVectorField
 
 from memory.embeddings.base import DIMENSIONS
-from tenants.ids import uuid7
+from tenants.owned import TenantOwned
 
 
-class MemoryLine(models.Model):
+class MemoryLine(TenantOwned):
     """One line of a session that no finished summary holds yet, or that continuity keeps in the prompt."""
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    tenant_id = models.UUIDField(editable=False)
     session_id = models.UUIDField(editable=False)
     subject_id = models.UUIDField(editable=False)
     seq = models.BigIntegerField()
@@ -25,13 +23,13 @@ class MemoryLine(models.Model):
     """True once a summary holds it: then it is here for continuity only."""
     said_at = models.DateTimeField()
 
-    class Meta:
+    class Meta(TenantOwned.Meta):
         db_table = "memory_line"
-        constraints = [models.UniqueConstraint(fields=["tenant_id", "session_id", "seq"], name="memory_line_once")]
-        indexes = [models.Index(fields=["tenant_id", "subject_id"], name="memory_line_subject")]
+        constraints = [models.UniqueConstraint(fields=["tenant", "session_id", "seq"], name="memory_line_once")]
+        indexes = [models.Index(fields=["tenant", "subject_id"], name="memory_line_subject")]
 
 
-class MemoryBatch(models.Model):
+class MemoryBatch(TenantOwned):
     """A frozen order to summarise a range of lines; its id becomes the summary's."""
 
     class State(models.TextChoices):
@@ -39,8 +37,6 @@ class MemoryBatch(models.Model):
         DONE = "done"
         FAILED = "failed"
 
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    tenant_id = models.UUIDField(editable=False)
     session_id = models.UUIDField(editable=False)
     subject_id = models.UUIDField(editable=False)
     first_seq = models.BigIntegerField()
@@ -54,19 +50,17 @@ class MemoryBatch(models.Model):
     finished_at = models.DateTimeField(null=True)
     error = models.CharField(max_length=200, default="")
 
-    class Meta:
+    class Meta(TenantOwned.Meta):
         db_table = "memory_batch"
         indexes = [
             models.Index(fields=["due_at"], condition=models.Q(state="claimed"), name="memory_batch_due"),
-            models.Index(fields=["tenant_id", "session_id"], name="memory_batch_session"),
+            models.Index(fields=["tenant", "session_id"], name="memory_batch_session"),
         ]
 
 
-class Summary(models.Model):
+class Summary(TenantOwned):
     """L3: one fragment of a session, told short, with all its lines packed beside it."""
 
-    id = models.UUIDField(primary_key=True, editable=False)
-    tenant_id = models.UUIDField(editable=False)
     session_id = models.UUIDField(editable=False)
     subject_id = models.UUIDField(editable=False)
     first_seq = models.BigIntegerField()
@@ -89,6 +83,6 @@ class Summary(models.Model):
     superseded_by = models.UUIDField(null=True)
     created = models.DateTimeField()
 
-    class Meta:
+    class Meta(TenantOwned.Meta):
         db_table = "summary"
-        indexes = [models.Index(fields=["tenant_id", "subject_id", "id"], name="summary_subject")]
+        indexes = [models.Index(fields=["tenant", "subject_id", "id"], name="summary_subject")]

@@ -12,16 +12,18 @@ import numpy as np
 import structlog
 from redis.exceptions import RedisError
 
+from memory.cells import cell
 from memory.embeddings.base import Embedder, EmbeddingFailed
 from memory.packing import unpack_lines
 from memory.phrasing import declarative, name_candidates, without_names
-from memory.ports import Pools, Vault, cell
 from memory.redis_cache import Cache
 from memory.scoring import Floats, Fusion, Question, score
 from memory.shelving import prints
 from memory.subject import MOST_FRAGMENTS, Subject, Subjects
 from memory.tokens import estimate_tokens, is_chinese, tokenize, words
 from memory.types import Key, Line, Policy, Recall, RecallItem
+from tenants.crypto import Vault
+from tenants.db.pools import Pools
 
 log = structlog.get_logger(__name__)
 

@@ -9,8 +9,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from memory import buffer as buffers
-from memory.ports import Vault, cell
+from memory.cells import cell
 from memory.types import Buffer, Key, RecallItem
+from tenants.crypto import Vault
 
 BUFFER_SECONDS = 2 * 3600
 RESULT_SECONDS = 300

@@ -9,9 +9,9 @@ import numpy as np
 from memory.embeddings.base import Vectors
 from memory.packing import QUESTION, Shelf, no_vectors, print_of, quantise
 from memory.phrasing import day_words, is_question, name_words, without_names
-from memory.ports import Vault
 from memory.tokens import tokenize
 from memory.types import Line
+from tenants.crypto import Vault
 
 MOST_TERMS = 600
 """Terms of one line that are indexed; a pasted document is found by its beginning."""

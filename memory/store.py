@@ -10,10 +10,11 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from memory.buffer import MOST_LINES
+from memory.cells import cell
 from memory.packing import Shelf, pack
-from memory.ports import Vault, cell
 from memory.tokens import estimate_tokens
 from memory.types import Batch, Exchange, Key, Line, Policy
+from tenants.crypto import Vault
 from tenants.ids import uuid7
 
 Connection = AsyncConnection[Any]

@@ -12,11 +12,12 @@ import numpy.typing as npt
 from psycopg import AsyncConnection
 
 from memory.packing import QUESTION, Shelf, unpack
-from memory.ports import Pools, Vault
 from memory.scoring import Lines
 from memory.shelving import shelve
 from memory.store import open_line
 from memory.types import Key, Line
+from tenants.crypto import Vault
+from tenants.db.pools import Pools
 
 Connection = AsyncConnection[Any]
 

@@ -13,10 +13,11 @@ from memory import extractive, store
 from memory.buffer import last_rounds
 from memory.embeddings.base import Embedder, EmbeddingFailed, Vectors
 from memory.packing import pack_lines
-from memory.ports import Pools, Vault
 from memory.redis_cache import Cache
 from memory.shelving import embedded_texts, shelve
 from memory.types import Batch, Line
+from tenants.crypto import Vault
+from tenants.db.pools import Pools
 
 log = structlog.get_logger(__name__)
 

@@ -12,8 +12,8 @@ from uuid import UUID
 from celery import shared_task
 
 from memory import store
-from memory.ports import Pools
 from memory.summarise import Digester
+from tenants.db.pools import Pools
 
 SWEEP_LIMIT = 500
 TASK_SECONDS = 170.0

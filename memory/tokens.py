@@ -12,19 +12,19 @@ from typing import Any
 
 from memory.stemming import stem
 
-ENGLISH_STOP = frozenset(
-    """a about above after again against all also am an and any are as at be because been before being below between both
-    but by can could did do does doing done down during each else ever few for from further had has have having he her here
-    hers herself him himself his how i if in into is it its itself just ll may me might more most must my myself no nor not
-    now of off oh ok okay on once only or other our ours ourselves out over own re s same shall she should so some such t
-    than that the their theirs them themselves then there these they this those through to too under until up ve very was
-    we were what when where which while who whom why will with would yeah yes you your yours yourself yourselves d m don
-    isn aren wasn weren doesn didn hasn haven hadn won wouldn couldn shouldn""".split()
-)
-CHINESE_STOP = frozenset(
-    "的 了 是 在 和 与 及 或 也 都 而 就 着 吧 吗 呢 啊 呀 嘛 哦 嗯 之 其 被 把 对 为 于 以 从 到 向 由 这 那 这个 那个 什么 哪 哪些 哪里 "
-    "哪个 怎么 怎样 如何 多少 几 谁 为什么 何 何时 有 没有 不 很 我 你 您 他 她 它 我们 你们 他们 一个 个 请问".split()
-)
+_ENGLISH = """
+a about above after again against all also am an and any are as at be because been before being below between both but by can
+could did do does doing done down during each else ever few for from further had has have having he her here hers herself him
+himself his how i if in into is it its itself just ll may me might more most must my myself no nor not now of off oh ok okay on
+once only or other our ours ourselves out over own re s same shall she should so some such t than that the their theirs them
+themselves then there these they this those through to too under until up ve very was we were what when where which while who
+whom why will with would yeah yes you your yours yourself yourselves d m don isn aren wasn weren doesn didn hasn haven hadn won
+wouldn couldn shouldn"""
+_CHINESE = """
+的 了 是 在 和 与 及 或 也 都 而 就 着 吧 吗 呢 啊 呀 嘛 哦 嗯 之 其 被 把 对 为 于 以 从 到 向 由 这 那 这个 那个 什么 哪 哪些
+哪里 哪个 怎么 怎样 如何 多少 几 谁 为什么 何 何时 有 没有 不 很 我 你 您 他 她 它 我们 你们 他们 一个 个 请问"""
+ENGLISH_STOP = frozenset(_ENGLISH.split())
+CHINESE_STOP = frozenset(_CHINESE.split())
 
 _WORD = re.compile(r"[㐀-䶿一-鿿豈-﫿぀-ヿ가-힯]+|[^\W_]+")
 _CJK = re.compile(r"[㐀-䶿一-鿿豈-﫿぀-ヿ가-힯]")
@@ -39,7 +39,7 @@ def _cutter() -> Any:
     global _jieba
     if _jieba is None:
         with _loading:
-            import jieba  # noqa: PLC0415 - 40 MB that a process without Chinese text need not load
+            import jieba
 
             jieba.setLogLevel(logging.WARNING)
             jieba.initialize()
@@ -59,7 +59,7 @@ def is_chinese(text: str) -> bool:
 
 
 def tokenize(text: str) -> list[str]:
-    """Index terms in order, repeated as often as they occur; the same function serves what is stored and what is asked."""
+    """Index terms in order, as often as they occur; what is stored and what is asked go through the same cut."""
     folded = _APOSTROPHE.sub("", unicodedata.normalize("NFKC", text).lower())
     terms: list[str] = []
     for match in _WORD.finditer(folded):
@@ -83,6 +83,6 @@ def words(text: str) -> set[str]:
 
 
 def estimate_tokens(text: str) -> int:
-    """About how many model tokens a text costs: four bytes of Latin text, or one to two Chinese characters, make one."""
+    """About how many model tokens a text costs: four Latin letters, or one to two Chinese characters, make one."""
     cjk = len(_CJK.findall(text))
     return (cjk * 3 + 3) // 4 + (len(text) - cjk + 3) // 4 if text else 0

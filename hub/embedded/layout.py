@@ -62,6 +62,16 @@ class Layout:
         return self.root / "master.key"
 
     @property
+    def master_key_expected_file(self) -> Path:
+        """Present once a master key was made, so that a lost key is not silently replaced."""
+        return self.root / "master.key.made"
+
+    @property
+    def cluster_ready_file(self) -> Path:
+        """Present once the cluster is complete; without it a half-made one is made anew."""
+        return self.root / "postgres.ready"
+
+    @property
     def run_dir(self) -> Path:
         """The private folder of the sockets: in the data folder, or a short runtime folder when that cannot serve.
 

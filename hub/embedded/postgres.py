@@ -40,7 +40,7 @@ def create_cluster(layout: Layout, *, binaries: Binaries, account: Account) -> N
     """Make the cluster unless it exists; an unfinished one from an interrupted start is made anew."""
     folder = layout.postgres_dir
     done = folder / "PG_VERSION"
-    complete = layout.root / "postgres.ready"
+    complete = layout.cluster_ready_file
     if done.exists() and complete.exists():
         return
     if folder.exists() and not complete.exists():
@@ -125,7 +125,7 @@ def accepts_connections(layout: Layout) -> bool:
 
 def _finish_template(layout: Layout) -> None:
     """Put `vector` into template1 once: it is not a trusted extension, so the owner role could not create it."""
-    complete = layout.root / "postgres.ready"
+    complete = layout.cluster_ready_file
     if complete.exists():
         return
     with psycopg.connect(layout.dsn(SUPERUSER, database="template1"), autocommit=True) as connection:

@@ -117,7 +117,7 @@ def build(weights: Weights) -> onnx.ModelProto:
 
 def export_int8(source: Path, target: Path) -> None:
     """Write the int8 model of the safetensors file `source` to `target`, atomically: a reader sees all or nothing."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic  # noqa: PLC0415 - heavy, needed once per machine
+    from onnxruntime.quantization import QuantType, quantize_dynamic
 
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:

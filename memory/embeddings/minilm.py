@@ -129,11 +129,11 @@ class MiniLM:
 
     def _load(self) -> None:
         started = time.perf_counter()
-        import onnxruntime  # noqa: PLC0415 - 0.1 s that a process without memory need not pay
-        from tokenizers import Tokenizer  # noqa: PLC0415 - likewise
+        import onnxruntime
+        from tokenizers import Tokenizer
 
         if not self._file.exists():
-            from memory.embeddings.graph import export_int8  # noqa: PLC0415 - once per machine
+            from memory.embeddings.graph import export_int8
 
             export_int8(self._folder / "model.safetensors", self._file)
         options = onnxruntime.SessionOptions()

@@ -1,0 +1,1 @@
+"""Django's PostgreSQL backend, stamped with the current tenant."""
