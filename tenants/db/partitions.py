@@ -93,7 +93,9 @@ def _month(start: datetime, offset: int) -> datetime:
 
 def _make_partition(cursor: Cursor, table: str, *, name: str, start: datetime) -> None:
     parent, partition = sql.Identifier(table), sql.Identifier(name)
-    _run(cursor, sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)").format(partition, parent))
+    _run(
+        cursor, sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)").format(partition, parent)
+    )
     copy_protection(cursor, table, partition=name)
     _run(
         cursor,
@@ -143,9 +145,7 @@ def _run(cursor: Cursor, statement: sql.Composable) -> None:
 
 
 def _is_forced(cursor: Cursor, table: str) -> bool:
-    cursor.execute(
-        "SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = to_regclass(%s)", (table,)
-    )
+    cursor.execute("SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = to_regclass(%s)", (table,))
     return bool(cursor.fetchall()[0][0])
 
 

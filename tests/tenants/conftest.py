@@ -4,13 +4,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from uuid import UUID
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.tenants.settings")
 
 import django
-import psycopg
 import pytest
 
 from hub.embedded import Layout, Servers, postgres
@@ -20,7 +17,6 @@ django.setup()
 from django.core.management import call_command
 from django.db import connections
 
-from tenants.context import tenant_scope
 from tenants.db.roles import create_roles
 
 
@@ -60,9 +56,7 @@ def database(servers: Servers) -> Iterator[Database]:
     postgres.ensure_database(layout.superuser_dsn, "hub")
     create_roles(layout.superuser_dsn, prefix="hub", databases=["hub"])
     for alias, user in (("default", "hub_login"), ("owner", "hub_owner")):
-        connections[alias].settings_dict.update(
-            NAME="hub", USER=user, HOST=str(layout.run_dir), PORT="5432"
-        )
+        connections[alias].settings_dict.update(NAME="hub", USER=user, HOST=str(layout.run_dir), PORT="5432")
     call_command("migrate", database="owner", verbosity=0)
     yield Database(layout)
     connections.close_all()
