@@ -20,7 +20,7 @@ _AGAIN = frozenset({"rate_limited", "overloaded", "timeout", "broken_stream", "u
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallPolicy:
-    """Bounds, in seconds. Before a fall-back route the first one is asked fewer times: the chain is the better retry."""
+    """Bounds, in seconds. With a fall-back behind it a route is asked fewer times: the chain is the better retry."""
 
     retries: int = 3
     retries_before_fallback: int = 1
@@ -33,7 +33,7 @@ class CallPolicy:
 
 @dataclass(slots=True)
 class Gate:
-    """What a watcher has seen of the answer. Until the first delta a provider can be changed without anybody noticing."""
+    """What a watcher has seen. Until the first delta a provider can be changed without anybody noticing."""
 
     emit: Emit
     text: list[str] = field(default_factory=list)
@@ -118,15 +118,9 @@ class ModelCalls:
             try:
                 completion = await self._attempt(provider, route, request, emit, usage)
             except ProviderError as fault:
-                self.breakers.failed(key, fault.kind)
                 faults.append((route.model, fault))
-                _log.warning(
-                    "model_call_failed", extra={"model": route.model, "kind": fault.kind, "status": fault.status}
-                )
-                wait = self._wait(fault, tries, last=last)
+                wait = self._judge(route, fault, tries, last=last)
                 if wait is None:
-                    if (fault.retry_after or 0) > self._policy.longest_retry_after:
-                        self.breakers.rest_until(key, fault.retry_after or 0)
                     return None
                 tries += 1
                 await asyncio.sleep(wait)
@@ -158,6 +152,16 @@ class ModelCalls:
             raise ProviderError("content", "the provider's filter refused the answer")
         usage.append(booked("reply", route, completion))
         return completion
+
+    def _judge(self, route: ModelRoute, fault: ProviderError, tries: int, *, last: bool) -> float | None:
+        """Book a fault with the breaker; seconds until the next try of this route, or None to leave it."""
+        key = circuit_key(route)
+        self.breakers.failed(key, fault.kind)
+        _log.warning("model_call_failed", extra={"model": route.model, "kind": fault.kind, "status": fault.status})
+        asked = fault.retry_after or 0
+        if asked > self._policy.longest_retry_after:
+            self.breakers.rest_until(key, asked)
+        return self._wait(fault, tries, last=last)
 
     def _wait(self, fault: ProviderError, tries: int, *, last: bool) -> float | None:
         """Seconds until the next try of the same route, or None to leave it."""

@@ -1,11 +1,12 @@
-"""Does this input need long-term memory? Cheap rules for Chinese and English; in doubt, yes: recall takes milliseconds."""
+"""Does this input need long-term memory? Cheap rules for Chinese and English; in doubt, yes: recall is quick."""
 
 import re
 
 _SMALL_TALK = re.compile(
-    r"^\W*(hi|hello|hey|good (morning|afternoon|evening|night)|thanks?( you)?( (so|very) much)?|thx|ok(ay)?|yes|no|sure|"
-    r"great|cool|bye|goodbye|see you|lol|你好|您好|嗨|哈喽|早上好|早安|晚上好|下午好|晚安|谢谢(你|您)?|多谢|好的?|嗯+|是的?|不是|"
-    r"行|可以|再见|拜拜|哈+|没事|不用了?|收到|明白了?|知道了)(啊|呀|哦|呢|吧|了|的| there| again| all)*\W*$",
+    r"^\W*(hi|hello|hey|good (morning|afternoon|evening|night)|thanks?( you)?( (so|very) much)?|thx|ok(ay)?|yes|no|"
+    r"sure|great|cool|bye|goodbye|see you|lol|你好|您好|嗨|哈喽|早上好|早安|晚上好|下午好|晚安|谢谢(你|您)?|多谢|好的?|"
+    r"嗯+|是的?|不是|行|可以|再见|拜拜|哈+|没事|不用了?|收到|明白了?|知道了)"
+    r"(啊|呀|哦|呢|吧|了|的| there| again| all)*\W*$",
     re.IGNORECASE,
 )
 _PAST = re.compile(

@@ -11,11 +11,11 @@ from memory.types import Batch, Buffer, Exchange, Key, Line, Policy, Recall
 class Memory(Protocol):
     """Class `memory.memory.Memory`, as far as a turn uses it."""
 
-    async def open(self, key: Key, policy: Policy) -> Buffer:
-        """The session's buffer, from Redis or PostgreSQL."""
+    async def open(self, key: Key, policy: Policy, *, at_least: int = 0) -> Buffer:
+        """The session's buffer, from Redis (if it has seen the line `at_least`) or PostgreSQL."""
 
-    async def recall(self, key: Key, query: str, policy: Policy) -> Recall:
-        """What is remembered about the query, best first."""
+    async def recall(self, key: Key, query: str, policy: Policy, *, buffer: Buffer | None = None) -> Recall:
+        """What is remembered about the query beyond the buffer, best first."""
 
     async def append(self, conn: AsyncConnection[Any], exchanges: Sequence[Exchange]) -> None:
         """Store lines and batch orders in the caller's transaction."""

@@ -35,9 +35,15 @@ def build(
         return [system, *_history(turn, budget)]
     new = _new_messages(turn, recalled, notes, budget)
     budget -= sum(_cost(message.text) for message in new)
-    pending = list(turn.state.pending_tools)
+    pending = answered_pending(turn)
+    if not pending:
+        new = [message for message in new if message.role != "tool"]
     budget -= sum(_cost(message.text) for message in pending)
-    return [system, *_lines(turn.state.buffer.lines, budget), *pending, *new]
+    held = _lines(turn.state.buffer.lines, budget)
+    if held and new and not pending and held[-1].role == new[0].role == "user":
+        # The last turn found no answer: its question is part of this one, since some servers insist on alternation.
+        new[0] = ChatMessage(role="user", text=f"{held.pop().text}\n{new[0].text}", images=new[0].images)
+    return [system, *held, *pending, *new]
 
 
 def system_message(prompt: str, language: str) -> ChatMessage:
@@ -51,6 +57,14 @@ def system_message(prompt: str, language: str) -> ChatMessage:
 def room_for_input(turn: TurnInput, system: ChatMessage) -> int:
     """Tokens that new input may take before it must be worked through in windows: half of what the context leaves."""
     return max(200, (turn.agent.context_tokens - (turn.max_tokens or RESERVED) - _cost(system.text)) // 2)
+
+
+def answered_pending(turn: TurnInput) -> list[ChatMessage]:
+    """The pending client tool calls, if this turn brings all their results; a model refuses half of them."""
+    pending = list(turn.state.pending_tools)
+    asked = {call.id for message in pending for call in message.tool_calls}
+    given = {m.tool_call_id for m in pending if m.role == "tool"} | {m.tool_call_id for m in turn.messages}
+    return pending if asked and asked <= given else []
 
 
 def windows(text: str, tokens: int, *, overlap: float = 0.05) -> list[str]:

@@ -1,5 +1,7 @@
-"""The standard agent: check the input, recall if it needs memory, answer with tools, close a full fragment of memory."""
+"""The standard agent: check the input, recall where needed, answer with tools, close a full fragment of memory."""
 
+import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,18 +13,20 @@ from agents.errors import NoRouteAnswered
 from agents.needs import needs_memory
 from agents.phrases import phrase
 from agents.ports import Memory
-from agents.providers.base import ChatRequest, Grounds, Toolset
+from agents.providers.base import ChatRequest, Completion, Grounds, Toolset
 from agents.tokens import clip, estimate
 from agents.tools import ToolContext, ToolRunner
 from agents.tools.runner import Asked
-from agents.types import ChatMessage, Emit, Status, TextDelta, TurnInput, Usage
+from agents.types import ChatMessage, Emit, Progress, Restarted, Status, TextDelta, TurnInput, Usage
 from agents.workflow import Workflow, load
-from memory.types import Line
+from memory.types import Batch, Buffer, Line
 
 MAX_TOOL_ROUNDS = 8
 MAX_WINDOWS = 24
 """Windows of one oversized input that are worked through; the rest is named as left out."""
 NOTE_TOKENS = 300
+RECALL_SECONDS = 1.5
+_log = logging.getLogger(__name__)
 
 State = dict[str, Any]
 
@@ -41,6 +45,7 @@ STANDARD: Mapping[str, Any] = {
         {"from": "core", "to": "tools", "when": "wants_tools", "at_most": MAX_TOOL_ROUNDS},
         {"from": "core", "to": "summary", "when": "fragment_full"},
         {"from": "core", "to": "end"},
+        {"from": "tools", "to": "end", "when": "client_waits"},
         {"from": "tools", "to": "core"},
         {"from": "summary", "to": "end"},
     ],
@@ -102,75 +107,79 @@ async def memory_needed(state: State, services: Services) -> State:
 
 
 async def recall(state: State, services: Services) -> State:
-    """What memory has to say. Lines that the buffer shows already are left out."""
+    """What memory has to say beyond the lines that the prompt holds already."""
     services.emit(Status("recalling"))
     turn = services.turn
-    found = await services.memory.recall(turn.key, state["text"][:2000], turn.agent.policy)
-    shown = {line.text for line in turn.state.buffer.lines}
-    items = tuple(item for item in found.items if item.text not in shown)
-    scores = [round(item.score, 3) for item in items]
-    return {"recalled": items, "detail": {"items": len(items), "scores": scores, **found.timings_ms}}
+    try:
+        async with asyncio.timeout(RECALL_SECONDS):
+            found = await services.memory.recall(turn.key, state["text"], turn.agent.policy, buffer=turn.state.buffer)
+    except Exception as error:  # noqa: BLE001 - an answer without memory is better than none; logged and traced
+        _log.warning("recall_failed", exc_info=error)
+        return {"recalled": (), "detail": {"error": type(error).__name__}}
+    scores = [round(item.score, 3) for item in found.items]
+    return {"recalled": found.items, "detail": {"items": len(scores), "scores": scores, **found.timings_ms}}
 
 
 async def core(state: State, services: Services) -> State:
     """Ask the model. A context that is too long is shortened once; a failure becomes a polite answer."""
-    turn = services.turn
-    if "messages" not in state:
+    messages = state.get("messages")
+    if messages is None:
         services.emit(Status("thinking"))
-        state["messages"] = _messages(state, services)
+        messages = _messages(state, services)
     try:
-        answered = await _ask(state, services)
+        answered, messages = await _ask(state, messages, services)
     except NoRouteAnswered as failure:
         text = phrase("failed", state["language"])
-        return {"finish": "error", "answer": text, "error": str(failure)[:1000], "detail": {"error": "no_route"}}
-    done = answered.completion
-    ours = [call for call in done.tool_calls if services.tools.has(call.name) and call.name in turn.agent.tools]
-    mixed = len(ours) != len(done.tool_calls)
-    change: State = {
-        "finish": "stop" if done.finish == "content" else done.finish,
-        "answer": state.get("said", "") + done.text,
-        "calls": done.tool_calls,
-        "wants_tools": bool(done.tool_calls) and (not mixed or not _of_client(done.tool_calls, turn)),
-        "model": answered.route.model,
-        "detail": {"model": answered.route.model, "output": done.output_tokens, "cached": done.cached_tokens},
-    }
-    if done.tool_calls:
-        said = ChatMessage(role="assistant", text=done.text, tool_calls=tuple(done.tool_calls))
-        change["messages"] = [*state["messages"], said]
-    return change | _closing(state, change, services)
+        failed = {"finish": "error", "answer": text, "error": str(failure)[:1000], "wants_tools": False}
+        return {**failed, "folded": _folded(services, "error", ""), "detail": {"error": "no_route"}}
+    done, model = answered.completion, answered.route.model
+    detail = {"model": model, "output": done.output_tokens, "cached": done.cached_tokens}
+    change: State = {"messages": messages, "model": model, "detail": detail}
+    if done.tool_calls and state.get("rounds", 0) < MAX_TOOL_ROUNDS:
+        return change | _asking(state, messages, done, services)
+    answer = state.get("said", "") + done.text
+    answer = answer or phrase("cut" if done.tool_calls else "failed", state["language"])
+    finish = "length" if done.finish == "length" else "stop"
+    folded = _folded(services, finish, answer)
+    return change | {"answer": answer, "finish": finish, "wants_tools": False, "folded": folded}
 
 
 async def tools(state: State, services: Services) -> State:
-    """Run what the model asked for."""
-    turn, calls = services.turn, state["calls"]
+    """Run what the model asked for; what the client must run waits for its next request."""
+    turn = services.turn
+    clients = {call.id for call in state["client_calls"]}
+    calls = [call for call in state["calls"] if call.id not in clients]
     for call in calls:
         services.emit(Status("tool", call.name))
     answers = await services.tools.run(calls, turn.agent.tools, ToolContext(turn, services.memory), services.asked)
-    said = state["answer"]
-    separated = f"{said}\n\n" if said and not said.endswith("\n") else said
-    if separated != said:
-        services.emit(TextDelta(separated[len(said) :]))
-    return {
-        "messages": [*state["messages"], *answers],
-        "said": separated,
-        "wants_tools": False,
-        "detail": {"tools": [call.name for call in calls]},
-    }
+    said = state["said"]
+    if said and not clients and not said.endswith("\n"):
+        services.emit(TextDelta("\n\n"))
+        said += "\n\n"
+    detail = {"tools": [call.name for call in calls]}
+    return {"messages": [*state["messages"], *answers], "said": said, "wants_tools": False, "detail": detail}
 
 
-async def summary(state: State, services: Services) -> State:
+async def summary(state: State, _: Services) -> State:
     """Claim the full fragment: the batch freezes range, prompt and granularity; Celery executes it later."""
     batch = state["folded"][1]
     return {"batch": batch, "detail": {"first_seq": batch.first_seq, "last_seq": batch.last_seq}}
 
 
-def lines_of(turn: TurnInput, answer: str) -> list[Line]:
-    """What this turn adds to memory. The answer shares its seq with the last message that it answers."""
-    said = [m for m in turn.messages if m.role == "user" and m.text]
-    lines = [Line(m.seq, "user", m.text, m.speaker) for m in said]
-    if answer and turn.messages:
-        lines.append(Line(turn.messages[-1].seq, "assistant", answer))
-    return lines
+def remembered(turn: TurnInput, finish: str, answer: str) -> list[Line]:
+    """The lines that this turn adds to memory: what was said, and the answer where it is one."""
+    if turn.history is not None or finish == "blocked":
+        return []
+    said = [
+        Line(m.seq, "user", m.text or "[image]", m.speaker)
+        for m in turn.messages
+        if m.role == "user" and (m.text.strip() or m.images)
+    ]
+    spoke = bool(said) or any(m.role == "tool" for m in turn.messages)
+    if spoke and answer and finish not in ("error", "tool_calls"):
+        seq = turn.messages[-1].seq if turn.reply_seq is None else turn.reply_seq
+        said.append(Line(seq, "assistant", answer))
+    return said
 
 
 def workflow() -> Workflow:
@@ -191,31 +200,34 @@ CONDITIONS: Mapping[str, Any] = {
     "refused": lambda state: state["refused"],
     "oversized": lambda state: state["oversized"],
     "wants_memory": lambda state: state["wants_memory"],
-    "wants_tools": lambda state: state.get("wants_tools", False),
+    "wants_tools": lambda state: state["wants_tools"],
+    "client_waits": lambda state: state["finish"] == "tool_calls",
     "fragment_full": lambda state: state.get("folded", (None, None))[1] is not None,
 }
 
 
-def _of_client(calls: Any, turn: TurnInput) -> bool:
-    """Whether the client must run one of these calls; names nobody knows are answered by us."""
-    names = {schema.name for schema in turn.client_tools}
-    return any(call.name in names for call in calls)
-
-
-def _closing(state: State, change: State, services: Services) -> State:
-    """When this answer ends the turn: what memory becomes. A loop that used up its bound ends politely."""
+def _asking(state: State, messages: list[ChatMessage], done: Completion, services: Services) -> State:
+    """The model wants tools. Ours are run next; with calls for the client among them the turn ends after that."""
     turn = services.turn
-    if change["wants_tools"]:
-        rounds = state.get("rounds", 0) + 1
-        if rounds <= MAX_TOOL_ROUNDS:
-            return {"rounds": rounds}
-        text = change["answer"] or phrase("cut", state["language"])
-        change = change | {"answer": text, "finish": "stop", "calls": (), "wants_tools": False}
-    if turn.history is not None or change["finish"] == "tool_calls":
-        return change
-    answer = change["answer"] or phrase("failed", state["language"])
-    folded = services.memory.fold(turn.state.buffer, lines_of(turn, answer), turn.agent.policy, turn.key)
-    return change | {"answer": answer, "folded": folded}
+    theirs = {schema.name for schema in turn.client_tools} - set(turn.agent.tools)
+    client_calls = [call for call in done.tool_calls if call.name in theirs]
+    said = state.get("said", "") + done.text
+    change: State = {
+        "messages": [*messages, ChatMessage(role="assistant", text=done.text, tool_calls=tuple(done.tool_calls))],
+        "said": said,
+        "answer": said,
+        "calls": done.tool_calls,
+        "client_calls": client_calls,
+        "finish": "tool_calls" if client_calls else "stop",
+        "wants_tools": len(client_calls) < len(done.tool_calls),
+        "rounds": state.get("rounds", 0) + 1,
+    }
+    return change | {"folded": _folded(services, "tool_calls", "")} if client_calls else change
+
+
+def _folded(services: Services, finish: str, answer: str) -> tuple[Buffer, Batch | None]:
+    turn = services.turn
+    return services.memory.fold(turn.state.buffer, remembered(turn, finish, answer), turn.agent.policy, turn.key)
 
 
 def _messages(state: State, services: Services, share: float = 1.0) -> list[ChatMessage]:
@@ -228,10 +240,10 @@ def _messages(state: State, services: Services, share: float = 1.0) -> list[Chat
     )
 
 
-async def _ask(state: State, services: Services) -> Answered:
-    turn = services.turn
+async def _ask(state: State, messages: list[ChatMessage], services: Services) -> tuple[Answered, list[ChatMessage]]:
+    turn, first = services.turn, "rounds" not in state
     request = ChatRequest(
-        messages=state["messages"],
+        messages=messages,
         grounds=Grounds(
             query=state["text"],
             language=state["language"],
@@ -239,18 +251,32 @@ async def _ask(state: State, services: Services) -> Answered:
             lines=turn.state.buffer.lines,
         ),
         tools=services.agent.toolset_with(turn.client_tools),
-        tool_choice=turn.tool_choice if "rounds" not in state else None,
+        tool_choice=turn.tool_choice if first else None,
         max_tokens=turn.max_tokens,
         temperature=turn.temperature,
     )
+    emit = _again(services.emit, state.get("said", ""))
     try:
-        return await services.calls.chat(turn.agent.routes, request, services.emit, services.usage)
+        return await services.calls.chat(turn.agent.routes, request, emit, services.usage), messages
     except NoRouteAnswered as failure:
-        if "rounds" in state or not any(fault.kind == "context_overflow" for _, fault in failure.faults):
+        if not first or not any(fault.kind == "context_overflow" for _, fault in failure.faults):
             raise
-    state["messages"] = _messages(state, services, share=0.5)
-    request = replace(request, messages=state["messages"])
-    return await services.calls.chat(turn.agent.routes, request, services.emit, services.usage)
+    messages = _messages(state, services, share=0.5)
+    request = replace(request, messages=messages)
+    return await services.calls.chat(turn.agent.routes, request, emit, services.usage), messages
+
+
+def _again(emit: Emit, said: str) -> Emit:
+    """After a restart the text of earlier tool rounds still stands: it is shown again."""
+    if not said:
+        return emit
+
+    def restated(progress: Progress) -> None:
+        emit(progress)
+        if isinstance(progress, Restarted):
+            emit(TextDelta(said))
+
+    return restated
 
 
 async def _note(services: Services, state: State, piece: str) -> str:

@@ -39,6 +39,7 @@ class Prior:
     """What the ledger knew: nothing (`new`), a finished call with its result, or an intent without one (`open`)."""
 
     state: Literal["new", "done", "open"]
+    row_id: UUID
     result: str = ""
 
 
@@ -48,5 +49,5 @@ class Ledger(Protocol):
     async def begin(self, claim: Claim) -> Prior:
         """Write the intent durably, or say what is known of this call already."""
 
-    async def finish(self, claim: Claim, result: str) -> None:
+    async def finish(self, claim: Claim, prior: Prior, result: str) -> None:
         """Write the result durably."""

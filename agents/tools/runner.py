@@ -74,7 +74,7 @@ class ToolRunner:
         if prior.state == "open" and tool.effect == "once":
             return UNKNOWN
         text = (await self._execute(tool, call, context))[: tool.max_chars]
-        await self._ledger.finish(claim, text)
+        await self._ledger.finish(claim, prior, text)
         return text
 
     async def _execute(self, tool: Tool, call: ToolCall, context: ToolContext) -> str:
