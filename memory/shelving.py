@@ -13,7 +13,7 @@ from memory.tokens import tokenize
 from memory.types import Line
 from tenants.crypto import Vault
 
-MOST_TERMS = 600
+MOST_TERMS = 4000
 """Terms of one line that are indexed; a pasted document is found by its beginning."""
 
 

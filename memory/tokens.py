@@ -26,8 +26,9 @@ _CHINESE = """
 ENGLISH_STOP = frozenset(_ENGLISH.split())
 CHINESE_STOP = frozenset(_CHINESE.split())
 
-_WORD = re.compile(r"[㐀-䶿一-鿿豈-﫿぀-ヿ가-힯]+|[^\W_]+")
-_CJK = re.compile(r"[㐀-䶿一-鿿豈-﫿぀-ヿ가-힯]")
+_HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af"
+_WORD = re.compile(rf"[{_HAN}]+|[^\W_{_HAN}]+")  # "2008年" is a number and a word
+_CJK = re.compile(rf"[{_HAN}]")
 _APOSTROPHE = re.compile(r"['’](?:s|re|ve|ll|d|m|t)\b", re.IGNORECASE)
 LONGEST_WORD = 64
 _loading = threading.Lock()

@@ -111,19 +111,19 @@ class MiniLM:
         """The same, in the calling thread: for Celery workers and tools that have no loop to protect."""
         if self._model is None:
             self._load()
-        rows = []
-        # Sorted by length, so that short texts are not padded to the longest of all.
-        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-        for start in range(0, len(order), BATCH):
-            rows.append(self._run([texts[index] for index in order[start : start + BATCH]]))
+        encoded = self._tokenizer.encode_batch([text or " " for text in texts])
         result = np.empty((len(texts), DIMENSIONS), dtype=np.float32)
-        result[order] = np.concatenate(rows)
+        for group in _alike([len(item.ids) for item in encoded]):
+            result[group] = self._run([encoded[index] for index in group])
         return result
 
-    def _run(self, texts: Sequence[str]) -> Vectors:
-        encoded = self._tokenizer.encode_batch([text or " " for text in texts])
-        ids = np.array([item.ids for item in encoded], dtype=np.int32)
-        mask = np.array([item.attention_mask for item in encoded], dtype=np.int32)
+    def _run(self, encoded: Sequence[Any]) -> Vectors:
+        width = max(len(item.ids) for item in encoded)
+        ids = np.zeros((len(encoded), width), dtype=np.int32)
+        mask = np.zeros((len(encoded), width), dtype=np.int32)
+        for row, item in enumerate(encoded):
+            ids[row, : len(item.ids)] = item.ids
+            mask[row, : len(item.ids)] = 1
         (vectors,) = self._model.run(None, {"input_ids": ids, "mask": mask})
         return np.asarray(vectors, dtype=np.float32)
 
@@ -142,7 +142,19 @@ class MiniLM:
         options.log_severity_level = 3
         tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
         tokenizer.enable_truncation(LONGEST)
-        tokenizer.enable_padding()
+        tokenizer.no_padding()
         self._tokenizer = tokenizer
         self._model = onnxruntime.InferenceSession(str(self._file), options, providers=["CPUExecutionProvider"])
         self.ready_seconds = time.perf_counter() - started
+
+
+def _alike(lengths: Sequence[int]) -> list[list[int]]:
+    """Indexes in batches of at most 32 whose lengths differ little: one long text beside many short pads them all."""
+    groups: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        group = groups[-1] if groups else None
+        if group is None or len(group) >= BATCH or lengths[index] > 1.5 * lengths[group[0]] + 8:
+            groups.append([index])
+        else:
+            group.append(index)
+    return groups
