@@ -77,7 +77,7 @@ async def limits(conn: AsyncConnection[Any], tenant_id: UUID) -> Mapping[str, St
 
 
 async def alerts(conn: AsyncConnection[Any], tenant_id: UUID) -> list[Crossing]:
-    """Mark and return what crossed its alert share and was not reported in this period. Exactly one caller gets each."""
+    """Mark and return what crossed its alert share, each once per period and to one caller."""
     await conn.execute(_REARM, (tenant_id,))
     rows = await (await conn.execute(_ALERT, (tenant_id,))).fetchall()
     return [Crossing(*row) for row in rows]

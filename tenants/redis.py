@@ -1,4 +1,4 @@
-"""The only maker of Redis connections, and of the names of keys: a tenant's key cannot be spelled without the tenant."""
+"""The only maker of Redis connections, and of the names of keys: none is spelled without its tenant."""
 
 from typing import Final
 from uuid import UUID

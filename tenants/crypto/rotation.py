@@ -1,4 +1,4 @@
-"""Changing keys while the hub runs: master keys by rewrapping, a tenant's keys by re-sealing its cells in the background.
+"""Changing keys while the hub runs: master keys by rewrapping, a tenant's keys by re-sealing its cells behind it.
 
 Each step may be interrupted and called again: what is done is recognised by the key id in the blob itself.
 """

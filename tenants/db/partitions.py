@@ -28,7 +28,7 @@ class Cursor(Protocol):
 
 
 class CreatePartitionedModel(migrations.CreateModel):
-    """CreateModel whose table is PARTITION BY RANGE (id), with an (empty) default partition; state is an ordinary model.
+    """CreateModel whose table is PARTITION BY RANGE (id), with an empty default partition; the model is ordinary.
 
     `makemigrations` writes a CreateModel; change the name by hand. The primary key must be a UUID `id`.
     """
@@ -161,7 +161,7 @@ def _policies(cursor: Cursor, table: str) -> list[Any]:
 def _policy(
     table: str, *, name: str, command: str, roles: list[str], using: str | None, check: str | None
 ) -> sql.Composable:
-    statement = sql.SQL("CREATE POLICY {} ON {} FOR {} TO {}").format(
+    statement: sql.Composed = sql.SQL("CREATE POLICY {} ON {} FOR {} TO {}").format(
         sql.Identifier(name),
         sql.Identifier(table),
         sql.SQL(command),
