@@ -1,4 +1,5 @@
-"""Small rewritings that make retrieval honest: names out of what is embedded, questions into statements, days into words."""
+"""Small rewritings that make retrieval honest: names out of what is embedded, questions into statements, days into
+words."""
 
 import re
 from collections.abc import Iterable
@@ -27,7 +28,7 @@ def declarative(question: str) -> str:
 
 
 def without_names(text: str, names: Iterable[str]) -> str:
-    """The text without these names. Sentence vectors dwell on names, and a reply that merely greets somebody would win."""
+    """The text without these names: sentence vectors dwell on names, and whoever greets somebody would win."""
     for name in names:
         pattern = re.escape(name) if has_cjk(name) else rf"\b{re.escape(name)}\b(?:['’]s)?"
         text = re.sub(pattern, " ", text, flags=re.IGNORECASE)
@@ -42,7 +43,7 @@ def name_words(speaker: str) -> list[str]:
     return [cleaned] if has_cjk(cleaned) else [cleaned.split()[0]]
 
 
-def name_candidates(text: str, found: Iterable[str]) -> list[str]:
+def name_candidates(found: Iterable[str]) -> list[str]:
     """Everything in a question that may be a name: its words, and the two to four character pieces of Chinese runs."""
     candidates: list[str] = []
     for word in found:

@@ -1,7 +1,8 @@
-"""`make bench-memory`: retrieval figures of TARGETS.md section 2 through the real PostgreSQL path, without a language model.
+"""`make bench-memory`: retrieval figures of TARGETS.md section 2 through the real PostgreSQL path, without a
+language model.
 
-Evidence recall is deterministic and asks no judge. The data sets stay where they are (LoCoMo is CC BY-NC: measured, never
-shipped); their folder is the first argument, or HUB_BENCH_DATA, or `../shared/data` beside the repository.
+Evidence recall is deterministic and asks no judge. The data sets stay where they are (LoCoMo is CC BY-NC: measured,
+never shipped); their folder is the first argument, or HUB_BENCH_DATA, or `../shared/data` beside the repository.
 """
 
 import argparse
@@ -20,12 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from tests.memory.conftest import World, make_tenant, migrate, open_world  # first: it sets Django up
-
 from hub.embedded import Layout, Servers
 from memory.embeddings.minilm import MiniLM
 from memory.types import Buffer, Exchange, Key, Line, Policy
 from tenants.ids import uuid7
+from tests.memory.conftest import World, make_tenant, migrate, open_world  # first: it sets Django up
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDE = Policy(recall_limit=50, recall_tokens=10**9)
@@ -188,7 +188,12 @@ async def storage(world: World) -> list[Row]:
     share = float(vectors) / float(lines)
     return [
         Row("M9", "vector rows per 100 lines", f"{share:.1%}", "<= 10 %"),
-        Row("M10", f"bytes of L3 per line ({per_line:.0f}) against {every_line}", f"{per_line / every_line:.1%}", "<= 30 %"),
+        Row(
+            "M10",
+            f"bytes of L3 per line ({per_line:.0f}) against {every_line}",
+            f"{per_line / every_line:.1%}",
+            "<= 30 %",
+        ),
     ]
 
 
