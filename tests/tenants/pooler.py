@@ -22,9 +22,11 @@ class Backend:
     @classmethod
     async def connect(cls, socket: Path, user: str, database: str) -> "Backend":
         backend = cls(*await asyncio.open_unix_connection(str(socket)))
-        body = struct.pack("!i", 196608) + b"".join(
-            part.encode() + b"\0" for part in ("user", user, "database", database)
-        ) + b"\0"
+        body = (
+            struct.pack("!i", 196608)
+            + b"".join(part.encode() + b"\0" for part in ("user", user, "database", database))
+            + b"\0"
+        )
         backend.writer.write(struct.pack("!i", len(body) + 4) + body)
         while True:
             kind, message = await read_message(backend.reader)
@@ -43,23 +45,33 @@ async def read_message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
 class Pooler:
     """Serves until cancelled; `size` server connections for any number of clients."""
 
-    def __init__(self, *, server_socket: Path, folder: Path, size: int = 2) -> None:
+    def __init__(self, *, server_socket: Path, folder: Path, database: str, size: int = 2) -> None:
         self.server_socket = server_socket
         self.folder = folder
+        self.database = database
         self.size = size
         self.switches = 0
 
     async def serve(self, ready: threading.Event) -> None:
         self.idle: asyncio.Queue[Backend] = asyncio.Queue()
         for _ in range(self.size):
-            self.idle.put_nowait(await Backend.connect(self.server_socket, "hub_login", "hub"))
+            self.idle.put_nowait(await Backend.connect(self.server_socket, "hub_login", self.database))
         self.greeting = self.idle._queue[0].greeting  # type: ignore[attr-defined]
         server = await asyncio.start_unix_server(self.client, str(self.folder / f".s.PGSQL.{PORT}"))
+        self.clients: set[asyncio.Task[None]] = set()
         async with server:
             ready.set()
-            await server.serve_forever()
+            try:
+                await server.serve_forever()
+            finally:
+                for client in self.clients:
+                    client.cancel()
 
     async def client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.clients.add(task)
+        task.add_done_callback(self.clients.discard)
         backend: Backend | None = None
         relay: asyncio.Task[None] | None = None
         try:
@@ -108,8 +120,8 @@ class Pooler:
 
 
 @contextmanager
-def running_pooler(*, server_socket: Path, folder: Path) -> Iterator[Pooler]:
-    pooler = Pooler(server_socket=server_socket, folder=folder)
+def running_pooler(*, server_socket: Path, folder: Path, database: str) -> Iterator[Pooler]:
+    pooler = Pooler(server_socket=server_socket, folder=folder, database=database)
     ready = threading.Event()
     loop = asyncio.new_event_loop()
     task = loop.create_task(pooler.serve(ready))
