@@ -1,0 +1,91 @@
+"""Memory as the agent's runtime sees it: open a session's buffer, recall, append what was committed, cache behind
+the reply."""
+
+from collections.abc import Sequence
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from memory import buffer as buffers
+from memory import store
+from memory.embeddings.base import Embedder
+from memory.recall import LONGEST_QUERY, Ask, Recaller
+from memory.redis_cache import Cache
+from memory.scoring import Fusion
+from memory.types import Batch, Buffer, Exchange, Key, Line, Policy, Recall
+from tenants.crypto import Vault
+from tenants.db.pools import Pools
+
+log = structlog.get_logger(__name__)
+
+
+class Memory:
+    """One per process. Redis may be absent or empty at any time: PostgreSQL holds everything that counts."""
+
+    def __init__(
+        self,
+        *,
+        pools: Pools,
+        vault: Vault,
+        embedder: Embedder,
+        redis: "Redis | None" = None,
+        fusion: Fusion = "score",
+    ) -> None:
+        self._pools = pools
+        self._vault = vault
+        self._cache = Cache(redis, vault) if redis is not None else None
+        self._recaller = Recaller(pools=pools, vault=vault, embedder=embedder, cache=self._cache)
+        self._fusion: Fusion = fusion
+
+    async def open(self, key: Key, policy: Policy, *, at_least: int = 0) -> Buffer:
+        """The session's buffer: from Redis, else from PostgreSQL and written back.
+
+        `at_least` is the last seq that the caller knows to be committed to memory: a cached buffer that has not seen it
+        (its write was lost) is not used.
+        """
+        await self._vault.load(key.tenant_id)
+        cached = await self._cache.buffer(key, at_least=at_least) if self._cache else None
+        if cached is not None:
+            return cached
+        async with self._pools.app(key.tenant_id) as conn:
+            rows = await store.session_lines(conn, self._vault, key)
+        buffer = buffers.rebuild(rows, policy)
+        await self._write_back(key, buffer)
+        return buffer
+
+    @staticmethod
+    def fold(buffer: Buffer, lines: Sequence[Line], policy: Policy, key: Key) -> tuple[Buffer, Batch | None]:
+        """The buffer after these lines, and the batch that they filled. Pure: the summary node's decision."""
+        return buffers.fold(buffer, lines, policy, key)
+
+    async def recall(
+        self, key: Key, query: str, policy: Policy, *, buffer: Buffer | None = None, fusion: Fusion | None = None
+    ) -> Recall:
+        """What is remembered about `query`, less the lines that `buffer` (else the stored one) puts into the prompt."""
+        text = query.strip()[:LONGEST_QUERY]
+        if not (policy.enabled and text and policy.recall_limit > 0):
+            return Recall()
+        held = buffer if buffer is not None else await self.open(key, policy)
+        await self._vault.load(key.tenant_id)
+        shown = held.lines[0].seq if held.lines else held.last_seq + 1
+        ask = Ask(key=key, query=text, policy=policy, in_prompt_from=shown, fusion=fusion or self._fusion)
+        return await self._recaller.recall(ask)
+
+    async def append(self, conn: store.Connection, exchanges: Sequence[Exchange]) -> None:
+        """Store lines and batch orders of committed turns in the caller's tenant transaction; again is as once."""
+        for tenant_id in {exchange.key.tenant_id for exchange in exchanges}:
+            await self._vault.load(tenant_id)
+        await store.insert(conn, self._vault, exchanges)
+
+    async def cache(self, exchange: Exchange, buffer: Buffer) -> None:
+        """Put the buffer into Redis after the commit; a failure costs the next turn one read and is only logged."""
+        await self._write_back(exchange.key, buffer)
+
+    async def _write_back(self, key: Key, buffer: Buffer) -> None:
+        if self._cache is None:
+            return
+        try:
+            await self._cache.put_buffer(key, buffer)
+        except RedisError as error:
+            log.warning("buffer_not_cached", session_id=str(key.session_id), reason=type(error).__name__)
