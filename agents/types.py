@@ -119,6 +119,8 @@ class TurnInput:
     agent: AgentSpec
     messages: Sequence[InputMessage]
     state: SessionState
+    reply_seq: int | None = None
+    """The seq reserved for the reply. Memory keys its lines by seq, so an answer needs one of its own."""
     attempt: int = 1
     history: Sequence[ChatMessage] | None = None
     client_tools: Sequence[ToolSchema] = ()

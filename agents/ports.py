@@ -1,0 +1,27 @@
+"""What agents need of the layers below, so that they can be built and tested against small parts."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from psycopg import AsyncConnection
+
+from memory.types import Batch, Buffer, Exchange, Key, Line, Policy, Recall
+
+
+class Memory(Protocol):
+    """Class `memory.memory.Memory`, as far as a turn uses it."""
+
+    async def open(self, key: Key, policy: Policy, *, at_least: int = 0) -> Buffer:
+        """The session's buffer, from Redis (if it has seen the line `at_least`) or PostgreSQL."""
+
+    async def recall(self, key: Key, query: str, policy: Policy, *, buffer: Buffer | None = None) -> Recall:
+        """What is remembered about the query beyond the buffer, best first."""
+
+    async def append(self, conn: AsyncConnection[Any], exchanges: Sequence[Exchange]) -> None:
+        """Store lines and batch orders in the caller's transaction."""
+
+    async def cache(self, exchange: Exchange, buffer: Buffer) -> None:
+        """Put the new buffer into Redis, after the commit."""
+
+    def fold(self, buffer: Buffer, lines: Sequence[Line], policy: Policy, key: Key) -> tuple[Buffer, Batch | None]:
+        """The buffer after these lines, and the batch that they filled."""

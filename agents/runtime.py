@@ -1,0 +1,235 @@
+"""The agents' side of the contract with the hub: states in, turns run, results saved. One runtime per process."""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+from psycopg import AsyncConnection
+
+from agents import standard, store
+from agents.calls import ModelCalls
+from agents.compiled import turn_language
+from agents.errors import StepFailed
+from agents.phrases import phrase
+from agents.pool import AgentPool, SpecCache, WarmStates
+from agents.ports import Memory
+from agents.prompt import input_text
+from agents.providers import providers
+from agents.tools import BUILT_IN, Tool, ToolRunner
+from agents.tools.ledger import Ledger
+from agents.types import (
+    AgentSpec,
+    ChatMessage,
+    Emit,
+    ModelRoute,
+    Progress,
+    Restarted,
+    SessionState,
+    StepTrace,
+    TextDelta,
+    TurnInput,
+    TurnResult,
+    Usage,
+)
+from agents.workflow import Workflow
+from memory.types import Buffer, Exchange, Key, Policy
+from tenants.crypto import Vault
+from tenants.db.pools import Pools
+
+_log = logging.getLogger(__name__)
+MOST_STOPPED = 1024
+Results = Sequence[tuple[TurnInput, TurnResult]]
+
+
+@dataclass(slots=True)
+class _Screen:
+    """What watchers hold of the answer. In the end it must be the stored text, whatever happened on the way."""
+
+    emit: Emit
+    parts: list[str] = field(default_factory=list)
+
+    def show(self, progress: Progress) -> None:
+        if isinstance(progress, TextDelta):
+            self.parts.append(progress.text)
+        elif isinstance(progress, Restarted):
+            self.parts.clear()
+        self.emit(progress)
+
+    def settle(self, text: str) -> None:
+        shown = "".join(self.parts)
+        if shown == text:
+            return
+        if not text.startswith(shown):
+            self.show(Restarted())
+            shown = ""
+        self.show(TextDelta(text[len(shown) :]))
+
+
+@dataclass(slots=True)
+class _Partial:
+    text: str
+    usage: Sequence[Usage]
+    steps: Sequence[StepTrace]
+
+
+class AgentRuntime:
+    """Runs turns. Holds caches only: everything in it can be lost at any time."""
+
+    def __init__(
+        self,
+        *,
+        pools: Pools,
+        vault: Vault,
+        memory: Memory,
+        calls: ModelCalls,
+        default_route: ModelRoute | None = None,
+        tools: Mapping[str, Tool] = BUILT_IN,
+        workflows: Mapping[str, Workflow] | None = None,
+        ledger: Ledger | None = None,
+        warm: WarmStates | None = None,
+    ) -> None:
+        self._pools, self._vault, self._memory = pools, vault, memory
+        self.calls = calls
+        self._tools = ToolRunner(tools, ledger or store.PostgresLedger(pools, vault))
+        self.agents = AgentPool(workflows or {"standard": standard.workflow()}, tools)
+        self.specs = SpecCache(self._read_spec, default_route=default_route)
+        self.warm = warm or WarmStates()
+        self._stopped: OrderedDict[UUID, _Partial] = OrderedDict()
+
+    async def spec(self, tenant_id: UUID, agent_id: UUID) -> AgentSpec:
+        """The agent's spec, at most five seconds old; raises `AgentUnknown`."""
+        return await self.specs.get(tenant_id, agent_id)
+
+    async def load_state(self, key: Key, version: int, policy: Policy | None = None) -> SessionState:
+        """The session's state at `version`, the one that the claim returned.
+
+        Warm: no I/O. Cold: the checkpoint from PostgreSQL and the buffer from Redis or PostgreSQL. A session at
+        version 0 has had no turn, so nothing is asked.
+        """
+        if not version:
+            return SessionState(version=0, buffer=Buffer())
+        state = self.warm.get(key.session_id, version)
+        if state is not None:
+            return state
+        await self._vault.load(key.tenant_id)
+        async with self._pools.app(key.tenant_id) as conn:
+            last_seq, pending = await store.read_checkpoint(conn, self._vault, key)
+        buffer = await self._memory.open(key, policy or Policy(), at_least=last_seq)
+        return SessionState(version=version, buffer=buffer, pending_tools=pending)
+
+    async def run(self, turn: TurnInput, emit: Emit) -> TurnResult:
+        """Run one turn. Never raises for what a model, a tool or a node does; cancelling it stops it.
+
+        What was emitted since the last `Restarted` is exactly the result's text. After a cancel, `stopped` gives the
+        result with the text so far.
+        """
+        agent = self.agents.take(turn.agent)
+        screen, steps = _Screen(emit), list[StepTrace]()
+        services = standard.Services(turn, agent, screen.show, self._memory, self.calls, self._tools)
+        state: dict[str, Any] = {}
+        try:
+            await agent.workflow.run(state, services, trace=steps)
+            agent.faults = 0
+        except StepFailed as failure:
+            agent.faults += 1
+            _log.exception("turn_step_failed", extra={"node": failure.node, "turn_id": str(turn.turn_id)})
+            language = turn_language(turn, input_text(turn.messages))
+            state |= {"finish": "error", "answer": phrase("failed", language), "folded": None}
+            state["error"] = f"{failure}: {failure.__cause__!r}"[:1000]
+        except asyncio.CancelledError:
+            self._keep_partial(turn, _Partial("".join(screen.parts), services.usage, steps))
+            raise
+        screen.settle(state["answer"])
+        return self._result(turn, state, services.usage, steps)
+
+    def stopped(self, turn: TurnInput) -> TurnResult:
+        """The result of a turn whose `run` was cancelled: the text so far counts as the answer."""
+        partial = self._stopped.pop(turn.turn_id, None) or _Partial("", (), ())
+        state = {"finish": "stopped", "answer": partial.text}
+        return self._result(turn, state, partial.usage, partial.steps)
+
+    async def save(self, conn: AsyncConnection[Any], results: Results) -> None:
+        """Write checkpoints and memory of finished turns, in the caller's transaction of the one tenant they have."""
+        kept = [(turn, result) for turn, result in results if turn.history is None]
+        if not kept:
+            return
+        await self._vault.load(kept[0][0].key.tenant_id)
+        await self._memory.append(conn, [exchange_of(turn, result) for turn, result in kept])
+        await store.save_checkpoints(conn, self._vault, [(turn.key, result.state) for turn, result in kept])
+
+    async def after_commit(self, results: Results) -> None:
+        """Warm L1, then put the buffers into Redis, behind the reply. A failure is logged and costs a read later."""
+        kept = [(turn, result) for turn, result in results if turn.history is None]
+        for turn, result in kept:
+            self.warm.put(turn.key.session_id, result.state)
+        cached = (self._memory.cache(exchange_of(turn, result), result.state.buffer) for turn, result in kept)
+        for outcome in await asyncio.gather(*cached, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                _log.warning("buffer_not_cached", exc_info=outcome)
+
+    async def _read_spec(self, tenant_id: UUID, agent_id: UUID) -> AgentSpec:
+        await self._vault.load(tenant_id)
+        async with self._pools.app(tenant_id) as conn:
+            return await store.read_spec(conn, self._vault, tenant_id, agent_id)
+
+    def _keep_partial(self, turn: TurnInput, partial: _Partial) -> None:
+        self._stopped[turn.turn_id] = partial
+        if len(self._stopped) > MOST_STOPPED:
+            self._stopped.popitem(last=False)
+
+    def _result(
+        self, turn: TurnInput, state: Mapping[str, Any], usage: Sequence[Usage], steps: Sequence[StepTrace]
+    ) -> TurnResult:
+        finish, calls = state["finish"], tuple(state.get("client_calls", ()))
+        folded = state.get("folded")
+        if folded is None:
+            lines = standard.remembered(turn, finish, state["answer"])
+            folded = self._memory.fold(turn.state.buffer, lines, turn.agent.policy, turn.key)
+        waiting = finish == "tool_calls"
+        after = SessionState(
+            version=turn.state.version + 1,
+            buffer=folded[0],
+            pending_tools=_pending(state["messages"]) if waiting and turn.history is None else (),
+        )
+        return TurnResult(
+            text=state["answer"],
+            finish=finish,
+            usage=tuple(usage),
+            tool_calls=calls if waiting else (),
+            steps=tuple(steps),
+            recalled=tuple(state.get("recalled", ())),
+            state=after,
+            batch=folded[1],
+            model=state.get("model", ""),
+            error=state.get("error", ""),
+        )
+
+
+def exchange_of(turn: TurnInput, result: TurnResult) -> Exchange:
+    """What a committed turn adds to memory."""
+    lines = standard.remembered(turn, result.finish, result.text)
+    return Exchange(key=turn.key, lines=lines, batch=result.batch)
+
+
+def _pending(messages: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
+    """What follows the last user message: the calls that wait for the client, and earlier ones with their results."""
+    last = max((index for index, message in enumerate(messages) if message.role in ("user", "system")), default=-1)
+    return tuple(messages[last + 1 :])
+
+
+def make_runtime(
+    *,
+    session: aiohttp.ClientSession,
+    pools: Pools,
+    vault: Vault,
+    memory: Memory,
+    default_route: ModelRoute | None = None,
+) -> AgentRuntime:
+    """The runtime over the hub's HTTP session (see `providers.openai_compatible.model_session`)."""
+    calls = ModelCalls(providers(session))
+    return AgentRuntime(pools=pools, vault=vault, memory=memory, calls=calls, default_route=default_route)
