@@ -65,7 +65,10 @@ class Http(Protocol):
         timeout: float = 15.0,
         max_bytes: int = 1 << 20,
     ) -> HttpResponse:
-        """Send one request. `files` are (field, file name, media type, bytes) of a multipart body with `form`."""
+        """Send one request. `files` are (field, file name, media type, bytes) of a multipart body with `form`.
+
+        An answer of more than `max_bytes` is not a whole answer: OutcomeUnknown. Redirects are not followed.
+        """
         ...
 
 
@@ -93,7 +96,8 @@ class ChannelAdapter(ABC, Generic[C]):
     name: ClassVar[str]
     docs_url: ClassVar[str]
     credentials_type: ClassVar[type[Credentials]]
-    capabilities: ClassVar[Capabilities]
+    capabilities: Capabilities
+    """A class attribute; a connection's options may narrow it for the instance in `__init__`."""
 
     def __init__(self, credentials: C, *, http: Http, keys: KeySource, scope: Scope) -> None:
         self.credentials = credentials
@@ -135,12 +139,15 @@ class ChannelAdapter(ABC, Generic[C]):
 
     @abstractmethod
     async def send(self, address: Address, part: Part, *, key: str) -> SentMessage:
-        """Send one part. `key` is stable per delivery: pass it on where the platform deduplicates."""
+        """Send one part. `key` is stable per delivery: pass it on where the platform deduplicates.
+
+        A part made by `types.streamed` opens a message that `update` and `finish` go on with.
+        """
 
     # ---- optional; overriding one must agree with `capabilities` ------------------------------------------------
 
     async def update(self, address: Address, sent: SentMessage, part: Part, *, key: str) -> SentMessage:
-        """Replace (or append to) the streamed message `sent` by `part`; returns what the next update must get."""
+        """Bring the streamed message `sent` to `part` (cumulative text); returns what the next update must get."""
         raise NotImplementedError
 
     async def finish(self, address: Address, sent: SentMessage, part: Part, *, key: str) -> SentMessage:

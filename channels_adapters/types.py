@@ -5,11 +5,14 @@ before it stores anything, so adapters may pass on what the platform sent.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal
+
+STREAM = "stream"
+"""The payload key that `streamed` sets."""
 
 EMPTY: Mapping[str, object] = MappingProxyType({})
 
@@ -99,7 +102,7 @@ class InboundMessage:
     """The platform's id of the message this one quotes."""
     sent_at: datetime | None = None
     language: str = ""
-    raw: Mapping[str, object] = EMPTY
+    raw: Mapping[str, object] = field(default_factory=lambda: EMPTY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +115,7 @@ class MessageEdited:
     sender_id: str
     address: Address
     text: str
-    raw: Mapping[str, object] = EMPTY
+    raw: Mapping[str, object] = field(default_factory=lambda: EMPTY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +124,7 @@ class MessageDeleted:
 
     external_id: str
     address: Address
-    raw: Mapping[str, object] = EMPTY
+    raw: Mapping[str, object] = field(default_factory=lambda: EMPTY)
 
 
 class ReceiptKind(StrEnum):
@@ -180,6 +183,11 @@ class Part:
     payload: Mapping[str, object]
     text: str = ""
     """What a person will read of it, for ledgers and stream comparison."""
+
+
+def streamed(part: Part) -> Part:
+    """The part as the opening of a streamed message: `adapter.send` then makes a message that can go on growing."""
+    return replace(part, payload={**part.payload, STREAM: True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
