@@ -49,6 +49,7 @@ class Crossing:
     limit: int
 
 
+# The statements below join our own constants only.
 _LIMITS: Final = (
     f"SELECT q.metric, {LIMIT}, {USED}, q.reserved, q.alert_at, {PERIOD_START} "
     "FROM quota q JOIN tenant t ON t.id = q.tenant_id WHERE q.tenant_id = %s"

@@ -1,4 +1,4 @@
-"""No row of another tenant is ever seen or changed, over every tenant table of the catalogue and every kind of connection."""
+"""No row of another tenant is ever seen or changed: every tenant table of the catalogue, every kind of connection."""
 
 import asyncio
 import threading

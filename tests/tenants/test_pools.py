@@ -53,10 +53,10 @@ async def test_interleaved_tasks_never_mix(pools: Pools, pair: Pair) -> None:
 
 async def test_begin_and_stamp_travel_with_the_first_statement(pools: Pools, pair: Pair) -> None:
     async with pools.app(pair[0]) as conn:
-        assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        assert int(conn.info.transaction_status) == psycopg.pq.TransactionStatus.IDLE
         cursor = await conn.execute("UPDATE quota SET used = used WHERE metric = 'sessions'")
         assert cursor.rowcount == 1
-        assert conn.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+        assert int(conn.info.transaction_status) == psycopg.pq.TransactionStatus.INTRANS
         async with conn.transaction():
             assert await visible(conn) == {pair[0]}
 

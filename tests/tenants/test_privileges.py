@@ -111,9 +111,9 @@ def test_each_role_tries_everything_it_may_not(
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     conn.execute(statement)
                 refused += 1
-        for statement in ("CREATE TABLE mine (x int)", "CREATE SCHEMA mine", "SET ROLE hub_owner", "SET ROLE postgres"):
+        for attempt in ("CREATE TABLE mine (x int)", "CREATE SCHEMA mine", "SET ROLE hub_owner", "SET ROLE postgres"):
             with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject)):
-                conn.execute(statement)
+                conn.execute(attempt)
     assert refused > len(tables)
 
 
