@@ -145,7 +145,10 @@ async def test_the_direct_connection_holds_locks_and_is_replaced(pools: Pools, d
     assert await pools.direct() is conn
     await conn.execute("SELECT pg_advisory_lock(77)")
     with psycopg.connect(database.superuser_dsn, autocommit=True) as admin:
-        held = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        held = (
+            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
         row = admin.execute(held).fetchone()
         assert row is not None
         admin.execute("SELECT pg_terminate_backend(%s, 5000)", row)
