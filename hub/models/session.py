@@ -72,8 +72,6 @@ class Session(TenantOwned):
         ]
         indexes = [
             models.Index(fields=["tenant", "due_at"], condition=models.Q(due_at__isnull=False), name="session_due"),
-            models.Index(
-                fields=["lease_owner"], condition=models.Q(lease_owner__isnull=False), name="session_leased"
-            ),
+            models.Index(fields=["lease_owner"], condition=models.Q(lease_owner__isnull=False), name="session_leased"),
             models.Index(fields=["tenant", "-last_inbound_at"], name="session_recent"),
         ]
