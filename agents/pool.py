@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from agents.compiled import CompiledAgent, compile_agent
+from agents.errors import AgentUnfit
 from agents.states import pack, unpack
 from agents.tools.base import Tool
 from agents.types import AgentSpec, ModelRoute, SessionState
@@ -83,7 +84,7 @@ class AgentPool:
         return len(self._agents)
 
     def take(self, spec: AgentSpec) -> CompiledAgent:
-        """The compiled agent of this version; ValueError when the spec names what the hub does not have."""
+        """The compiled agent of this version; AgentUnfit when the spec names what the hub does not have."""
         key = (spec.id, spec.version)
         agent = self._agents.get(key)
         if agent is not None:
@@ -94,7 +95,7 @@ class AgentPool:
         try:
             agent = compile_agent(spec, self._workflows, self._tools)
         except KeyError as error:
-            raise ValueError(f"agent {spec.name!r} names an unknown workflow or tool: {error}") from error
+            raise AgentUnfit(f"agent {spec.name!r} names an unknown workflow or tool: {error}") from error
         self.built += 1
         self._agents[key] = agent
         self._agents.move_to_end(key)

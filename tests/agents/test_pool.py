@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from agents import standard
-from agents.errors import AgentUnknown
+from agents.errors import AgentUnfit, AgentUnknown
 from agents.needs import needs_memory
 from agents.pool import AgentPool, SpecCache, WarmStates
 from agents.prompt import build, recall_block, system_message, windows
@@ -77,7 +77,7 @@ def test_compiled_agents_are_shared_replaced_when_unhealthy_and_bounded() -> Non
     assert pool.take(agent) is not compiled
     pool.warm(spec() for _ in range(5))
     assert len(pool) == 3
-    with pytest.raises(ValueError, match="unknown workflow or tool"):
+    with pytest.raises(AgentUnfit, match="unknown workflow or tool"):
         pool.take(spec(tools=["nothing"]))
 
 
