@@ -21,7 +21,7 @@ _SENTENCE = re.compile(r"(?<=[。！？!?；])\s*|(?<=[.;])\s+|\n+")
 
 
 def summarise(lines: Sequence[Line], policy: Policy) -> str:
-    """At most the policy's share of the lines' tokens: the best sentences in the order they were said, with who said them."""
+    """The best sentences in the order they were said, with who said them: the policy's share of the lines' tokens."""
     sentences = [(line, part.strip()) for line in lines for part in _SENTENCE.split(line.text) if part.strip()]
     budget = max(FLOOR_TOKENS, int(SHARE[policy.granularity] * sum(estimate_tokens(text) for _, text in sentences)))
     chosen: set[int] = set()
@@ -46,7 +46,7 @@ def _ranked(sentences: Sequence[tuple[Line, str]]) -> list[int]:
 def _worth(text: str, rarity: float) -> float:
     cost = max(estimate_tokens(text), 4)
     bonus = 1 + 0.5 * bool(_FIRST_PERSON.search(text)) + 0.25 * min(len(_ENTITY.findall(text)), 3)
-    return rarity * bonus * (0.3 if is_question(text) else 1) / cost**0.6
+    return float(rarity * bonus * (0.3 if is_question(text) else 1) / cost**0.6)
 
 
 def _told(line: Line, text: str) -> str:

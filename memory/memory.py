@@ -1,4 +1,5 @@
-"""Memory as the agent's runtime sees it: open a session's buffer, recall, append what was committed, cache behind the reply."""
+"""Memory as the agent's runtime sees it: open a session's buffer, recall, append what was committed, cache behind
+the reply."""
 
 from collections.abc import Sequence
 
@@ -61,7 +62,7 @@ class Memory:
     async def recall(
         self, key: Key, query: str, policy: Policy, *, buffer: Buffer | None = None, fusion: Fusion | None = None
     ) -> Recall:
-        """What is remembered about `query`, without the lines that `buffer` (else the stored one) puts into the prompt."""
+        """What is remembered about `query`, less the lines that `buffer` (else the stored one) puts into the prompt."""
         text = query.strip()[:LONGEST_QUERY]
         if not (policy.enabled and text and policy.recall_limit > 0):
             return Recall()

@@ -1,8 +1,9 @@
-"""A fragment's lines in two blobs: a shelf that can be scored without a key, and a body that cannot be read without one.
+"""A fragment's lines in two blobs: a shelf that can be scored without a key, and a body that cannot be read
+without one.
 
-The shelf holds what ranking needs: int8 vectors, 32-bit prints of keyed token hashes, lengths, moments. The body holds the
-words, deflated, and is sealed by the caller. One row for a whole fragment costs a sixth of a row, a vector and an index
-entry per line.
+The shelf holds what ranking needs: int8 vectors, 32-bit prints of keyed token hashes, lengths, moments. The body
+holds the words, deflated, and is sealed by the caller. One row for a whole fragment costs a sixth of a row, a
+vector and an index entry per line.
 """
 
 import json
@@ -116,9 +117,7 @@ def unpack(blob: bytes) -> Shelf:
 
 def pack_lines(lines: Sequence[Line]) -> bytes:
     """The words of some lines, deflated; to be sealed by the caller before it touches a disk."""
-    rows = [
-        [line.seq, line.role, line.speaker, line.text, line.at.timestamp() if line.at else None] for line in lines
-    ]
+    rows = [[line.seq, line.role, line.speaker, line.text, line.at.timestamp() if line.at else None] for line in lines]
     return zlib.compress(json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"), 9)
 
 

@@ -1,4 +1,5 @@
-"""Small rewritings that make retrieval honest: names out of what is embedded, questions into statements, days into words."""
+"""Small rewritings that make retrieval honest: names out of what is embedded, questions into statements, days into
+words."""
 
 import re
 from collections.abc import Iterable
@@ -9,6 +10,11 @@ from memory.tokens import has_cjk
 _OPENING = re.compile(
     r"^\W*(?:what|when|where|who|whom|whose|which|why|how|did|do|does|is|are|was|were|has|have|had|will|would|can|could|"
     r"should)\b[\s']*",
+    re.IGNORECASE,
+)
+_SEVERAL = re.compile(
+    r"^\W*(?:what|which)\b(?:\s+\w+){0,2}?\s+(?!(?:is|was|does|has|this|his|its)\b)\w{2,}s\b|\bhow (?:many|often)\b|"
+    r"\b(?:kinds?|types?|ways|things)\b|哪些|哪几|几次|几个|多少次",
     re.IGNORECASE,
 )
 _SPACES = re.compile(r"\s+")
@@ -26,8 +32,13 @@ def declarative(question: str) -> str:
     return text
 
 
+def asks_for_several(question: str) -> bool:
+    """Whether the answer is a list or a count ("What books has she read?"): its parts stand in different talks."""
+    return _SEVERAL.search(question) is not None
+
+
 def without_names(text: str, names: Iterable[str]) -> str:
-    """The text without these names. Sentence vectors dwell on names, and a reply that merely greets somebody would win."""
+    """The text without these names: sentence vectors dwell on names, and whoever greets somebody would win."""
     for name in names:
         pattern = re.escape(name) if has_cjk(name) else rf"\b{re.escape(name)}\b(?:['’]s)?"
         text = re.sub(pattern, " ", text, flags=re.IGNORECASE)
@@ -42,7 +53,7 @@ def name_words(speaker: str) -> list[str]:
     return [cleaned] if has_cjk(cleaned) else [cleaned.split()[0]]
 
 
-def name_candidates(text: str, found: Iterable[str]) -> list[str]:
+def name_candidates(found: Iterable[str]) -> list[str]:
     """Everything in a question that may be a name: its words, and the two to four character pieces of Chinese runs."""
     candidates: list[str] = []
     for word in found:

@@ -15,9 +15,9 @@ from redis.exceptions import RedisError
 from memory.cells import cell
 from memory.embeddings.base import Embedder, EmbeddingFailed
 from memory.packing import unpack_lines
-from memory.phrasing import declarative, name_candidates, without_names
+from memory.phrasing import asks_for_several, declarative, name_candidates, without_names
 from memory.redis_cache import Cache
-from memory.scoring import Floats, Fusion, Question, score
+from memory.scoring import Floats, Fusion, Question, score, spread
 from memory.shelving import prints
 from memory.subject import MOST_FRAGMENTS, Subject, Subjects
 from memory.tokens import estimate_tokens, is_chinese, tokenize, words
@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 LONGEST_QUERY = 2_000
 SUMMARIES = 2
 """Summaries that come along at most: those a model wrote of the fragments that the best lines stand in."""
-_WORDS = "SELECT id, session_id, first_seq, last_seq, by_model, text, body FROM summary WHERE tenant_id = %s AND id = ANY(%s)"
+_WORDS = "SELECT id, session_id, by_model, text, body FROM summary WHERE tenant_id = %s AND id = ANY(%s)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,6 @@ class Ask:
 @dataclass(frozen=True, slots=True)
 class _Words:
     session_id: UUID
-    seqs: tuple[int, ...]
     by_model: bool
     text: str
     lines: dict[int, Line]
@@ -88,7 +87,7 @@ class Recaller:
         return Recall(items=items, timings_ms=timings)
 
     async def _question(self, ask: Ask, terms: Any, subject: Subject) -> Question:
-        candidates = name_candidates(ask.query, words(ask.query))
+        candidates = name_candidates(words(ask.query))
         keyed = prints(self._vault, ask.key.tenant_id, candidates)
         known = np.isin(keyed, subject.speakers())
         named = [name for name, is_known in zip(candidates, known, strict=True) if is_known]
@@ -99,10 +98,11 @@ class Recaller:
 
     async def _embed(self, text: str) -> Floats | None:
         try:
-            return (await self._embedder.embed([text]))[0]
+            vectors = await self._embedder.embed([text])
         except EmbeddingFailed as error:  # words alone still find most of it
             log.warning("recall_without_vectors", reason=str(error))
             return None
+        return np.asarray(vectors[0], np.float32)
 
     async def _items(self, ask: Ask, subject: Subject, scores: Floats) -> list[RecallItem]:
         order = _order(ask, subject, scores)
@@ -119,11 +119,13 @@ class Recaller:
         async with self._pools.app(tenant_id) as conn:
             rows = await (await conn.execute(_WORDS, [tenant_id, ids])).fetchall()
         found = {}
-        for row_id, session_id, first, last, by_model, text, body in rows:
+        for row_id, session_id, by_model, text, body in rows:
             lines = unpack_lines(self._vault.open(cell(tenant_id, "summary", "body", row_id), bytes(body)))
-            told = self._vault.open(cell(tenant_id, "summary", "text", row_id), bytes(text)).decode() if by_model else ""
+            told = (
+                self._vault.open(cell(tenant_id, "summary", "text", row_id), bytes(text)).decode() if by_model else ""
+            )
             by_seq = {line.seq: line for line in lines}
-            found[row_id] = _Words(session_id, (first, last), by_model, told, by_seq)
+            found[row_id] = _Words(session_id, by_model, told, by_seq)
         return found
 
     async def _remember(self, ask: Ask, asked: bytes, items: Sequence[RecallItem]) -> None:
@@ -147,9 +149,11 @@ def _order(ask: Ask, subject: Subject, scores: Floats) -> list[int]:
         return []
     sessions = np.array([part.session_id == ask.key.session_id for part in subject.fragments])
     hidden = sessions[subject.fragment_of] & (subject.seqs >= ask.in_prompt_from)
-    wanted = 2 * ask.policy.recall_limit
-    order = np.argsort(-np.where(hidden, -np.inf, scores), kind="stable")
-    return [int(row) for row in order[: min(wanted, len(scores) - int(hidden.sum()))]]
+    wanted = min(2 * ask.policy.recall_limit, len(scores) - int(hidden.sum()))
+    shown = np.where(hidden, np.float32(-1e9), scores)
+    if ask.fusion == "score" and asks_for_several(ask.query):
+        return spread(subject.lines, shown, depth=wanted)
+    return [int(row) for row in np.argsort(-shown, kind="stable")[:wanted]]
 
 
 def _line_item(subject: Subject, scores: Floats, row: int, found: dict[UUID, _Words]) -> RecallItem | None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from typing import cast
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -39,7 +40,7 @@ class Cache:
     async def buffer(self, key: Key, *, at_least: int) -> Buffer | None:
         """The cached buffer, if it has seen `at_least`; None also when Redis does not answer."""
         try:
-            blob = await self._redis.get(_buffer_key(key))
+            blob = cast(bytes | None, await self._redis.get(_buffer_key(key)))
         except RedisError:
             return None
         if blob is None or int.from_bytes(blob[:8], "big") < at_least:
@@ -56,7 +57,9 @@ class Cache:
         """What an equal question found within the last five minutes, unless a summary landed since."""
         field = self._vault.blind(key.tenant_id, asked)
         try:
-            blob = await self._redis.hget(_results_key(key.tenant_id, key.subject_id), field)  # type: ignore[misc]
+            # redis-py types the field as text, but keys and fields of ours are bytes.
+            held = await self._redis.hget(_results_key(key.tenant_id, key.subject_id), cast(str, field))
+            blob = cast(bytes | None, held)
         except RedisError:
             return None
         if blob is None:

@@ -1,8 +1,9 @@
 """How well each remembered line answers a question: the fusion of words, meaning and the shape of dialogue.
 
-The terms and weights follow measurements on LoCoMo (evidence recall@10: words alone .65, textbook rank fusion .60, this .82):
-an answer's neighbours and its whole talk lend it weight, a speaker who is named in the question counts, questions and
-interjections do not. Weights were fitted on that set, whose licence allows measuring; they hold no text of it.
+The terms and weights follow measurements on LoCoMo (evidence recall@10: words alone .65, textbook rank fusion .60,
+this .82): an answer's neighbours and its whole talk lend it weight, a speaker who is named in the question counts,
+questions and interjections do not. Weights were fitted on that set, whose licence allows measuring; they hold no
+text of it.
 """
 
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ Fusion = Literal["score", "rrf"]
 class Weights:
     """The formula's terms; all act on z-scores except the two bonuses."""
 
-    dense: float = 0.4
+    dense: float = 0.6
     lexical: float = 0.2
     window: float = 0.2
     previous: float = 0.25
@@ -42,7 +43,7 @@ class Weights:
 
 @dataclass(slots=True)
 class Lines:
-    """A subject's remembered lines as arrays, ordered by session and seq; `episode` numbers the talk a line is part of."""
+    """A subject's lines as arrays, ordered by session and seq; `episode` numbers the talk that a line is part of."""
 
     episode: npt.NDArray[np.int32]
     speaker: npt.NDArray[np.uint32]
@@ -60,7 +61,7 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: its term prints, its vector (None where meaning says nothing), and prints of the names in it."""
+    """What is asked: its term prints, its vector (None where meaning says nothing), prints of the names in it."""
 
     terms: npt.NDArray[np.uint32]
     vector: Floats | None
@@ -84,13 +85,15 @@ def lexical(lines: Lines, terms: npt.NDArray[np.uint32]) -> tuple[Floats, Floats
 
 
 def _norm(sizes: Floats) -> Floats:
-    return K1 * (1 - B + B * sizes / max(float(sizes.mean()), 1e-6))
+    norm: Floats = K1 * (1 - B + B * sizes / max(float(sizes.mean()), 1e-6))
+    return norm
 
 
 def _bm25(tf: Floats, norm: Floats) -> Floats:
     holding = int((tf > 0).sum())
     idf = np.log(1 + (len(tf) - holding + 0.5) / (holding + 0.5))
-    return (idf * tf * (K1 + 1) / (tf + norm)).astype(np.float32)
+    worth: Floats = (idf * tf * (K1 + 1) / (tf + norm)).astype(np.float32)
+    return worth
 
 
 def _windowed(values: Floats, episode: npt.NDArray[np.int32]) -> Floats:
@@ -162,7 +165,22 @@ def _fuse(
     lengths = np.log(np.clip(lines.length, 1, LONG_LINE))
     total = direct + weights.window * both + near + weights.session_best * best + weights.session_mean * mean
     total += weights.speaker * np.isin(lines.speaker, question.named) + weights.question * lines.question
-    return (total + weights.length * _z(lengths.astype(np.float32), 4.5, 0.7)).astype(np.float32)
+    result: Floats = (total + weights.length * _z(lengths.astype(np.float32), 4.5, 0.7)).astype(np.float32)
+    return result
+
+
+def spread(lines: Lines, scores: Floats, *, depth: int, step: float = 0.5) -> list[int]:
+    """The best `depth` rows, each talk's next line worth `step` less than its last: for answers that are lists."""
+    open_rows = {int(row): float(scores[row]) for row in np.argsort(-scores, kind="stable")[: 2 * depth]}
+    taken: dict[int, int] = {}
+    order: list[int] = []
+    while open_rows and len(order) < depth:
+        row = max(open_rows, key=lambda at: open_rows[at] - step * taken.get(int(lines.episode[at]), 0))
+        talk = int(lines.episode[row])
+        taken[talk] = taken.get(talk, 0) + 1
+        order.append(row)
+        del open_rows[row]
+    return order
 
 
 def _rank_fusion(single: Floats, cosine: Floats | None) -> Floats:

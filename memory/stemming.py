@@ -1,6 +1,7 @@
 """Porter's stemmer for English (M. F. Porter, "An algorithm for suffix stripping", 1980), as tables and small steps."""
 
 from functools import lru_cache
+from itertools import pairwise
 
 VOWELS = frozenset("aeiou")
 
@@ -28,7 +29,7 @@ def _is_vowel(word: str, index: int) -> bool:
 def _measure(stem: str) -> int:
     """How often a vowel run is followed by a consonant run: Porter's m."""
     kinds = [_is_vowel(stem, index) for index in range(len(stem))]
-    return sum(1 for before, after in zip(kinds, kinds[1:], strict=False) if before and not after)
+    return sum(1 for before, after in pairwise(kinds) if before and not after)
 
 
 def _has_vowel(stem: str) -> bool:
@@ -48,7 +49,7 @@ def _short_end(word: str) -> bool:
 
 
 def _plural(word: str) -> str:
-    if word.endswith("sses") or word.endswith("ies"):
+    if word.endswith(("sses", "ies")):
         return word[:-2]
     if word.endswith("s") and not word.endswith("ss"):
         return word[:-1]

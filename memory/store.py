@@ -32,8 +32,8 @@ WITH wanted AS (
     SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[], %s::bigint[], %s::jsonb[])
         AS w (id, tenant_id, session_id, subject_id, first_seq, last_seq, policy)
 ), made AS (
-    INSERT INTO memory_batch (id, tenant_id, session_id, subject_id, first_seq, last_seq, policy, state, attempts, due_at,
-                              claimed_at, error)
+    INSERT INTO memory_batch (id, tenant_id, session_id, subject_id, first_seq, last_seq, policy, state, attempts,
+                              due_at, claimed_at, error)
     SELECT w.*, 'claimed', 0, now() + interval '60 seconds', now(), '' FROM wanted w
     WHERE NOT EXISTS (SELECT 1 FROM memory_batch b WHERE b.tenant_id = w.tenant_id AND b.session_id = w.session_id
                       AND b.last_seq >= w.first_seq)
@@ -48,8 +48,8 @@ WHERE tenant_id = %s AND id = %s AND state = 'claimed' AND (lease_until IS NULL 
 RETURNING session_id, subject_id, first_seq, last_seq, policy, attempts"""
 
 _INSERT_SUMMARY = """
-INSERT INTO summary (id, tenant_id, session_id, subject_id, first_seq, last_seq, lines, text, by_model, body, shelf, terms,
-                     vector, embedder, created)
+INSERT INTO summary (id, tenant_id, session_id, subject_id, first_seq, last_seq, lines, text, by_model, body, shelf,
+                     terms, vector, embedder, created)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::halfvec, %s, now()) ON CONFLICT (id) DO NOTHING"""
 
 _SWEEP = """
@@ -128,8 +128,8 @@ async def claim(conn: Connection, tenant_id: UUID, batch_id: UUID) -> tuple[Batc
 async def batch_lines(conn: Connection, vault: Vault, batch: Batch) -> list[Line]:
     """The lines that a batch claims, in order; fewer than frozen where some were erased since."""
     cursor = await conn.execute(
-        "SELECT id, seq, role, body, said_at FROM memory_line WHERE tenant_id = %s AND session_id = %s AND batch_id = %s "
-        "ORDER BY seq",
+        "SELECT id, seq, role, body, said_at FROM memory_line "
+        "WHERE tenant_id = %s AND session_id = %s AND batch_id = %s ORDER BY seq",
         [batch.key.tenant_id, batch.key.session_id, batch.id],
     )
     return [open_line(vault, batch.key.tenant_id, row) for row in await cursor.fetchall()]

@@ -28,25 +28,26 @@ EPISODE_GAP = 4 * 3600
 EPISODE_LINES = 48
 CACHE_BYTES = 64 << 20
 
-_FRAGMENTS = "SELECT id FROM summary WHERE tenant_id = %s AND subject_id = %s AND superseded_by IS NULL ORDER BY id DESC LIMIT %s"
+_FRAGMENTS = """
+SELECT id FROM summary WHERE tenant_id = %s AND subject_id = %s AND superseded_by IS NULL ORDER BY id DESC LIMIT %s"""
 _OPEN = """
 SELECT id, seq, role, body, said_at, session_id FROM memory_line
 WHERE tenant_id = %s AND subject_id = %s AND NOT done ORDER BY said_at DESC LIMIT %s"""
 _SHELVES = "SELECT id, session_id, shelf, embedder FROM summary WHERE tenant_id = %s AND id = ANY(%s)"
-# Plus zero keeps the planner off the vector index: under a tenant's policy that index filters afterwards and returns too little.
+# Plus zero keeps any vector index out: under a tenant's policy such an index filters afterwards and returns too little.
 _NARROW = """
 WITH mine AS MATERIALIZED (SELECT id, terms, vector, embedder FROM summary
                            WHERE tenant_id = %(tenant)s AND subject_id = %(subject)s AND superseded_by IS NULL)
 (SELECT id FROM mine ORDER BY id DESC LIMIT %(part)s) UNION
-(SELECT id FROM mine ORDER BY cardinality(ARRAY(SELECT unnest(terms) INTERSECT SELECT unnest(%(terms)s::int[]))) DESC, id DESC
- LIMIT %(part)s) UNION
+(SELECT id FROM mine ORDER BY cardinality(ARRAY(SELECT unnest(terms) INTERSECT SELECT unnest(%(terms)s::int[]))) DESC,
+                              id DESC LIMIT %(part)s) UNION
 (SELECT id FROM mine WHERE embedder = %(embedder)s AND vector IS NOT NULL
  ORDER BY (vector <=> %(vector)s::halfvec) + 0 LIMIT %(part)s)"""
 
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """Lines of one session in order; `id` is the summary that holds their words, or None for lines not yet summarised."""
+    """Lines of one session in order; `id` is the summary that holds their words, None before there is one."""
 
     id: UUID | None
     session_id: UUID

@@ -1,7 +1,7 @@
 """Celery's side of memory: arguments are ids, everything else is read where it is used.
 
-The hub calls `configure` once per worker process. A task runs on one loop of its own thread, because pools and clients belong
-to the loop that opened them and a worker's pool type is not ours to choose.
+The hub calls `configure` once per worker process. A task runs on one loop of its own thread, because pools and
+clients belong to the loop that opened them and a worker's pool type is not ours to choose.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ def _running() -> _Loop:
 
 @shared_task(name="memory.summarise", acks_late=True, ignore_result=True)
 def summarise(tenant_id: str, batch_id: str) -> bool:
-    """Execute a batch; sent again it finds it done. Failures are in the batch's row, from where the sweep takes them."""
+    """Execute a batch; sent again it finds it done. What failed stands in the batch's row, for the sweep to find."""
     return _running().run(UUID(tenant_id), UUID(batch_id))
 
 

@@ -8,21 +8,23 @@ import logging
 import re
 import threading
 import unicodedata
+import warnings
 from typing import Any
 
 from memory.stemming import stem
 
 _ENGLISH = """
-a about above after again against all also am an and any are as at be because been before being below between both but by can
-could did do does doing done down during each else ever few for from further had has have having he her here hers herself him
-himself his how i if in into is it its itself just ll may me might more most must my myself no nor not now of off oh ok okay on
-once only or other our ours ourselves out over own re s same shall she should so some such t than that the their theirs them
-themselves then there these they this those through to too under until up ve very was we were what when where which while who
-whom why will with would yeah yes you your yours yourself yourselves d m don isn aren wasn weren doesn didn hasn haven hadn won
-wouldn couldn shouldn"""
+a about above after again against all also am an and any are as at be because been before being below between both
+but by can could did do does doing done down during each else ever few for from further had has have having he her
+here hers herself him himself his how i if in into is it its itself just ll may me might more most must my myself no
+nor not now of off oh ok okay on once only or other our ours ourselves out over own re s same shall she should so
+some such t than that the their theirs them themselves then there these they this those through to too under until
+up ve very was we were what when where which while who whom why will with would yeah yes you your yours yourself
+yourselves d m don isn aren wasn weren doesn didn hasn haven hadn won wouldn couldn shouldn"""
 _CHINESE = """
-的 了 是 在 和 与 及 或 也 都 而 就 着 吧 吗 呢 啊 呀 嘛 哦 嗯 之 其 被 把 对 为 于 以 从 到 向 由 这 那 这个 那个 什么 哪 哪些
-哪里 哪个 怎么 怎样 如何 多少 几 谁 为什么 何 何时 有 没有 不 很 我 你 您 他 她 它 我们 你们 他们 一个 个 请问"""
+的 了 是 在 和 与 及 或 也 都 而 就 着 吧 吗 呢 啊 呀 嘛 哦 嗯 之 其 被 把 对 为 于 以 从
+到 向 由 这 那 这个 那个 什么 哪 哪些 哪里 哪个 怎么 怎样 如何 多少 几 谁 为什么 何 何时 有 没有
+不 很 我 你 您 他 她 它 我们 你们 他们 一个 个 请问"""
 ENGLISH_STOP = frozenset(_ENGLISH.split())
 CHINESE_STOP = frozenset(_CHINESE.split())
 
@@ -36,15 +38,20 @@ _jieba: Any = None
 
 
 def _cutter() -> Any:
-    """jieba's tokenizer, loaded once per process (half a second) and told to keep quiet."""
+    """jieba's tokenizer, loaded once per process (under a second)."""
     global _jieba
-    if _jieba is None:
-        with _loading:
-            import jieba
+    with _loading:
+        if _jieba is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # its sources have escapes that newer compilers dislike
+                import jieba
 
             jieba.setLogLevel(logging.WARNING)
-            jieba.initialize()
-            _jieba = jieba
+            cutter = jieba.Tokenizer()
+            # Its own start would read a marshalled cache from the shared temporary folder, where anybody may put one.
+            cutter.FREQ, cutter.total = cutter.gen_pfdict(cutter.get_dict_file())
+            cutter.initialized = True
+            _jieba = cutter
     return _jieba
 
 

@@ -54,4 +54,5 @@ def fit(vectors: Vectors) -> Vectors:
         raise EmbeddingFailed(f"vectors of shape {vectors.shape} are no use here")
     cut = vectors[:, :DIMENSIONS]
     lengths = np.linalg.norm(cut, axis=1, keepdims=True)
-    return (cut / np.maximum(lengths, 1e-9)).astype(np.float32)
+    unit: Vectors = (cut / np.maximum(lengths, 1e-9)).astype(np.float32)
+    return unit

@@ -1,14 +1,15 @@
 """Build the ONNX graph of all-MiniLM-L6-v2 from its safetensors file: no torch and no transformers, ever.
 
-The graph uses the fused operators of onnxruntime (Attention, SkipLayerNormalization, BiasGelu) and ends in mean pooling and L2,
-so one run gives the sentence vectors. Weights become int8 per channel: per tensor loses a quarter of the worst case's cosine.
+The graph uses the fused operators of onnxruntime (Attention, SkipLayerNormalization, BiasGelu) and ends in mean
+pooling and L2, so one run gives the sentence vectors. Weights become int8 per channel: per tensor loses a quarter
+of the worst case's cosine.
 """
 
 import json
-import os
 import struct
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +52,7 @@ class _Graph:
         value = self.weights[name]
         return self.constant(name, value.T if transposed else value)
 
-    def node(self, kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         domain = CONTRIB if kind in {"Attention", "SkipLayerNormalization", "BiasGelu"} else ""
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, domain=domain, **attributes))
         return output
@@ -125,4 +126,4 @@ def export_int8(source: Path, target: Path) -> None:
         plain.write_bytes(build(read_safetensors(source)).SerializeToString())
         options = {"DefaultTensorType": TensorProto.FLOAT}  # shape inference stops at the fused operators
         quantize_dynamic(plain, small, per_channel=True, weight_type=QuantType.QInt8, extra_options=options)
-        os.replace(small, target)
+        small.replace(target)

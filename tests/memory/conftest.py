@@ -137,4 +137,4 @@ async def world(layout: Layout, embedder: MiniLM) -> AsyncIterator[World]:
     await made.pools.close()
 
 
-__all__ = ["START", "World", "make_tenant", "migrate", "open_world", "round_of", "tenant_scope", "Tenant"]
+__all__ = ["START", "Tenant", "World", "make_tenant", "migrate", "open_world", "round_of", "tenant_scope"]
