@@ -65,7 +65,7 @@ _REARM: Final = (
 )
 _ALERT: Final = (
     "UPDATE quota q SET alerted_at = now() FROM tenant t WHERE t.id = q.tenant_id AND q.tenant_id = %s "
-    f"AND (q.alerted_at IS NULL OR q.alerted_at < ({PERIOD_START})) AND {_ABOVE} "
+    f"AND (q.alerted_at IS NULL OR q.period = 'day' AND q.alerted_at < ({PERIOD_START})) AND {_ABOVE} "
     f"RETURNING q.tenant_id, q.metric, {USED}, {LIMIT}"
 )
 
@@ -93,7 +93,7 @@ async def recount(conn: AsyncConnection[Any], tenant_id: UUID, *, metric: str, u
     if used < 0:
         raise ValueError("a count is never negative")
     await conn.execute(
-        "UPDATE quota SET used = %s, period_start = now() WHERE tenant_id = %s AND metric = %s AND period <> 'day'",
+        "UPDATE quota SET used = %s WHERE tenant_id = %s AND metric = %s AND period <> 'day'",
         (used, tenant_id, metric),
     )
 

@@ -1,31 +1,21 @@
-"""An embedded server with roles and migrated tables for this package alone, and two tenants in it."""
+"""Two tenants with a row in every tenant table, and every way to connect."""
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from django.core.management import call_command
 from django.db import connections
 from django.test import override_settings
 
-from hub.embedded import Layout, Servers, postgres
+from hub.embedded import Layout
+from hub.embedded.layout import POSTGRES_PORT
 from tenants.db.pools import Pools
 from tenants.db.rls import Grant, Protect
-from tenants.db.roles import create_roles
-from tenants.plans import create_tenant
 from tests.tenants.pooler import PORT, Pooler, running_pooler
-from tests.tenants.support import Database, Table, insert_row, tenant_tables
-
-
-@pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    servers = Servers(Layout(Path(tmp_path_factory.mktemp("tenants")) / "data"), postgres_settings={"fsync": "off"})
-    servers.start()
-    yield servers
-    servers.stop()
+from tests.conftest import Database
+from tests.tenants.support import Table, insert_row, tenant_tables
 
 
 def _address(alias: str, **values: Any) -> None:
@@ -33,22 +23,15 @@ def _address(alias: str, **values: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def database(servers: Servers) -> Iterator[Database]:
-    layout = servers.layout
-    postgres.ensure_database(layout.superuser_dsn, "hub")
-    create_roles(layout.superuser_dsn, prefix="hub", databases=["hub"])
-    for alias, user in (("default", "hub_login"), ("owner", "hub_owner")):
-        _address(alias, NAME="hub", USER=user, HOST=str(layout.run_dir), PORT="5432")
-    call_command("migrate", database="owner", verbosity=0)
-    found = Database(layout)
-    _make_probe(found)
-    yield found
-    connections.close_all()
+def probed(database: Database) -> Database:
+    """The database with one more tenant table."""
+    _make_probe(database)
+    return database
 
 
 def _make_probe(database: Database) -> None:
     """A table with what no table here has yet: a lexical index and vectors."""
-    with psycopg.connect(database.owner) as conn:
+    with psycopg.connect(database.owner_dsn) as conn:
         conn.execute(
             "CREATE TABLE probe (id uuid PRIMARY KEY, tenant_id uuid NOT NULL, words tsvector, place vector(3))"
         )
@@ -59,10 +42,10 @@ def _make_probe(database: Database) -> None:
 
 
 @pytest.fixture(scope="session")
-def pooler(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pooler]:
+def pooler(database: Database, servers: Layout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pooler]:
+    socket = servers.run_dir / f".s.PGSQL.{POSTGRES_PORT}"
     folder = tmp_path_factory.mktemp("p")
-    socket = database.layout.run_dir / ".s.PGSQL.5432"
-    with running_pooler(server_socket=socket, folder=folder) as running:
+    with running_pooler(server_socket=socket, folder=folder, database=database.name) as running:
         yield running
 
 
@@ -93,34 +76,46 @@ def _renew(**values: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def tables(database: Database) -> list[Table]:
-    with psycopg.connect(database.superuser) as conn:
+def tables(probed: Database) -> list[Table]:
+    with psycopg.connect(probed.superuser_dsn) as conn:
         return tenant_tables(conn)
 
 
-@pytest.fixture(scope="session")
-def pair(database: Database, tables: list[Table]) -> tuple[UUID, UUID]:
-    """Two tenants with a row in every table and in one partition of each partitioned table."""
-    first, second = (create_tenant(slug, slug).id for slug in ("first", "second"))
+_pairs: list[tuple[UUID, UUID]] = []
+
+
+@pytest.fixture
+def pair(probed: Database, tables: list[Table]) -> tuple[UUID, UUID]:
+    """Two tenants with a row in every table; made anew when another test has emptied the tables."""
+    with psycopg.connect(probed.superuser_dsn) as conn:
+        known = "SELECT count(*) = 2 FROM tenant WHERE id = ANY(%s)"
+        if not _pairs or conn.execute(known, (list(_pairs[-1]),)).fetchone() != (True,):
+            _pairs.append(_make_pair(conn, tables))
+    return _pairs[-1]
+
+
+def _make_pair(conn: psycopg.Connection[Any], tables: list[Table]) -> tuple[UUID, UUID]:
+    from tenants.plans import create_tenant  # models wait for the settings
+
+    first, second = (create_tenant(f"t{uuid4().hex[:12]}", "Tenant").id for _ in range(2))
     connections["default"].close()
-    with psycopg.connect(database.superuser) as conn:
-        conn.execute("SET session_replication_role = replica")
-        for table in tables:
-            for tenant_id in (first, second):
-                if not table.is_partition and table.name not in ("tenant", "quota"):
-                    insert_row(conn, table, tenant_id)
-        conn.execute("UPDATE probe SET words = 'secret'::tsvector, place = '[1,0,0]'")
+    conn.execute("SET session_replication_role = replica")
+    for table in tables:
+        for tenant_id in (first, second):
+            if not table.is_partition and table.name not in ("tenant", "quota"):
+                insert_row(conn, table, tenant_id)
+    conn.execute("UPDATE probe SET words = 'secret'::tsvector, place = '[1,0,0]'")
     return first, second
 
 
 @pytest.fixture(params=["direct", "transaction"])
 async def pools(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[Pools]:
     local = request.param == "transaction"
-    dsn = database.login
+    dsn = database.login_dsn
     if local:
         folder = request.getfixturevalue("pooler").folder
-        dsn = f"postgresql://hub_login@/hub?host={folder}&port={PORT}"
-    pools = Pools(dsn, prefix="hub", pooler="transaction" if local else "", direct_dsn=database.login)
+        dsn = f"postgresql://hub_login@/{database.name}?host={folder}&port={PORT}"
+    pools = Pools(dsn, prefix="hub", pooler="transaction" if local else "", direct_dsn=database.login_dsn)
     await pools.open()
     yield pools
     await pools.close()

