@@ -293,6 +293,16 @@ def _reason(message: str) -> str:
     return text if text.startswith("expected") else f"expected: {text.removeprefix('Input should be ')}"
 
 
+def select_settings() -> None:
+    """Point Django at our settings unless something else was chosen; asgi, celery, manage.py and commands call it."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hub.settings")
+
+
+def child_environment(**changes: str) -> dict[str, str]:
+    """The environment for a process of ours, with some variables changed."""
+    return {**os.environ, **changes}
+
+
 @lru_cache(maxsize=1)
 def env() -> Env:
     """The process's environment, read once."""

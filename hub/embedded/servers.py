@@ -39,7 +39,7 @@ class Servers:
         self._changing = threading.Lock()  # a restart after a crash runs in a thread and may meet a stop
         self._stopping = False
 
-    def start(self, *, purpose: str = HUB, with_valkey: bool = True) -> None:
+    def start(self, *, purpose: str = HUB, with_postgres: bool = True, with_valkey: bool = True) -> None:
         """Take the folder, stop what a killed supervisor left, start the servers; FolderInUse when it is taken."""
         self._stopping = False
         with ExitStack() as undo:
@@ -49,20 +49,22 @@ class Servers:
             orphans = processes.stop_orphans([self.layout.postgres_dir, self.layout.valkey_dir])
             if orphans:
                 log.warning("orphans_stopped", pids=orphans)
-            self._prepare(with_valkey=with_valkey)
+            self._prepare(with_postgres=with_postgres, with_valkey=with_valkey)
             for name in self._starters:
                 self._spawn(name)
             undo.pop_all()
             self._held = held
 
-    def _prepare(self, *, with_valkey: bool) -> None:
+    def _prepare(self, *, with_postgres: bool, with_valkey: bool) -> None:
         account = server_account()
         programs = binaries.usable_by(account)
         folders.prepare(self.layout, account)
-        postgres.create_cluster(self.layout, binaries=programs, account=account)
-        self._starters["postgres"] = lambda: postgres.start(
-            self.layout, binaries=programs, account=account, settings=self._settings
-        )
+        self._starters.clear()
+        if with_postgres:
+            postgres.create_cluster(self.layout, binaries=programs, account=account)
+            self._starters["postgres"] = lambda: postgres.start(
+                self.layout, binaries=programs, account=account, settings=self._settings
+            )
         if with_valkey:
             self._starters["valkey"] = lambda: valkey.start(
                 self.layout, binaries=programs, account=account, memory_mb=self._valkey_mb

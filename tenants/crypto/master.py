@@ -36,7 +36,9 @@ class MasterKeys:
         if not parts:
             raise ValueError("no master key is given")
         try:
-            return cls(*(base64.b64decode(part, altchars=b"-_" if "-" in part or "_" in part else None) for part in parts))
+            return cls(
+                *(base64.b64decode(part, altchars=b"-_" if "-" in part or "_" in part else None) for part in parts)
+            )
         except binascii.Error:
             raise ValueError("a master key is not valid base64") from None
 

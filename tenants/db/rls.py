@@ -260,9 +260,7 @@ class TenantForeignKey(_DatabaseOnly):
         yield sql.SQL(
             "ALTER TABLE {} ADD CONSTRAINT {} FOREIGN KEY ({}, tenant_id) REFERENCES {} (id, tenant_id) "
             "DEFERRABLE INITIALLY DEFERRED"
-        ).format(
-            sql.Identifier(self.table), self._name(), sql.Identifier(self.column), sql.Identifier(self.to_table)
-        )
+        ).format(sql.Identifier(self.table), self._name(), sql.Identifier(self.column), sql.Identifier(self.to_table))
 
     def reverse_statements(self) -> Iterator[sql.Composable]:
         """Drop it."""

@@ -132,3 +132,17 @@ async def test_another_tenant_sees_nothing(world: World) -> None:
     assert (await world.memory.recall(stranger, "tulips in Utrecht", POLICY)).items == []
     assert (await world.memory.open(stranger, POLICY)).lines == []
     assert isinstance(stranger.tenant_id, UUID)
+
+
+async def test_what_is_forgotten_is_nowhere(world: World) -> None:
+    key, other = world.key(), world.key()
+    for number in range(12):
+        await world.say(key, round_of(number, "I planted tulips in Utrecht", "Good"), POLICY)
+        await world.say(other, round_of(number, "I planted tulips in Delft", "Good"), POLICY)
+    await world.digest()
+    asking = world.key(subject=key.subject_id)
+    assert (await world.memory.recall(asking, "tulips", POLICY)).items
+    await world.memory.forget(world.tenant_id, key.subject_id)
+    assert (await world.memory.recall(asking, "tulips", POLICY)).items == []
+    assert (await world.memory.open(key, POLICY)).lines == []
+    assert (await world.memory.recall(world.key(subject=other.subject_id), "tulips", POLICY)).items

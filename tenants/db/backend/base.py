@@ -58,11 +58,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.hub_role not in ("app", "owner"):
             raise ImproperlyConfigured(f"DATABASES[{alias!r}]: hub_role is app or owner, not {self.hub_role!r}")
         self.names = RoleNames(getattr(settings, "HUB_DB_ROLE_PREFIX", "hub"))
-        self.pooled_by_transaction = (
-            self.hub_role == "app" and getattr(settings, "HUB_DATABASE_POOLER", "") == "transaction"
-        )
-        if self.pooled_by_transaction:
-            settings_dict["DISABLE_SERVER_SIDE_CURSORS"] = True
+        self.pooled_by_transaction = False
         self._mark: Scope | None = None
         self._open_named = False
 
@@ -84,6 +80,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """A connection fresh from the server or from the pool: what it was stamped with is unknown."""
         self._mark = None
         self._open_named = False
+        pooler = getattr(settings, "HUB_DATABASE_POOLER", "")
+        self.pooled_by_transaction = self.hub_role == "app" and pooler == "transaction"
+        if self.pooled_by_transaction:
+            self.settings_dict["DISABLE_SERVER_SIDE_CURSORS"] = True
         super().connect()
 
     def create_cursor(self, name: str | None = None) -> Any:

@@ -1,0 +1,27 @@
+"""`hub db`: what is done to a database once."""
+
+import click
+
+from hub.cli import database
+from hub.cli.output import Output, with_output
+from hub.env import env
+
+
+@click.group()
+def command() -> None:
+    """Prepare a database."""
+
+
+@command.command()
+@click.option("--superuser-url", help="A role of a foreign cluster that may create roles and databases.")
+@with_output
+def init(output: Output, superuser_url: str | None) -> None:
+    """Make the database and its roles; running it again repairs them."""
+    found = env()
+    with database.available(found, purpose="hub db init"):
+        database.initialise(found, superuser_dsn=superuser_url)
+    name = database.database_name(found)
+    output.result(
+        {"database": name, "role_prefix": found.db_role_prefix},
+        f"database {name} and the roles {found.db_role_prefix}_* are ready; next: hub migrate",
+    )
