@@ -29,6 +29,7 @@ def probed(database: Database) -> Database:
     return database
 
 
+<<<<<<< HEAD
 def _make_probe(database: Database) -> None:
     """A table with what no table here has yet: a lexical index and vectors."""
     with psycopg.connect(database.owner_dsn) as conn:
@@ -119,3 +120,15 @@ async def pools(request: pytest.FixtureRequest, database: Database) -> AsyncIter
     await pools.open()
     yield pools
     await pools.close()
+=======
+@pytest.fixture(scope="session")
+def database(servers: Servers) -> Iterator[Database]:
+    layout = servers.layout
+    postgres.ensure_database(layout.superuser_dsn, "hub")
+    create_roles(layout.superuser_dsn, prefix="hub", databases=["hub"])
+    for alias, user in (("default", "hub_login"), ("owner", "hub_owner")):
+        connections[alias].settings_dict.update(NAME="hub", USER=user, HOST=str(layout.run_dir), PORT="5432")
+    call_command("migrate", database="owner", verbosity=0)
+    yield Database(layout)
+    connections.close_all()
+>>>>>>> refs/heads/ground
