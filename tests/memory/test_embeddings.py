@@ -12,7 +12,7 @@ from memory.embeddings.choice import choose
 from memory.embeddings.http import Endpoint, HttpEmbedder
 from memory.embeddings.minilm import MiniLM
 from memory.types import Policy
-from tests.memory.conftest import World, round_of
+from tests.memory.world import World, round_of
 
 
 async def test_near_meanings_are_near(embedder: MiniLM) -> None:

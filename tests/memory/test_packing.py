@@ -11,7 +11,7 @@ from memory.shelving import shelve
 from memory.subject import episodes
 from memory.types import Line
 from tenants.ids import uuid7
-from tests.memory.conftest import START
+from tests.memory.world import START
 
 
 class PlainVault:

@@ -8,13 +8,14 @@ import psycopg
 import pytest
 from django.db import connections
 from django.test import override_settings
+from psycopg import sql
 
 from hub.embedded import Layout
 from hub.embedded.layout import POSTGRES_PORT
 from tenants.db.pools import Pools
 from tenants.db.rls import Grant, Protect
-from tests.tenants.pooler import PORT, Pooler, running_pooler
 from tests.conftest import Database
+from tests.tenants.pooler import PORT, Pooler, running_pooler
 from tests.tenants.support import Table, insert_row, tenant_tables
 
 
@@ -29,7 +30,6 @@ def probed(database: Database) -> Database:
     return database
 
 
-<<<<<<< HEAD
 def _make_probe(database: Database) -> None:
     """A table with what no table here has yet: a lexical index and vectors."""
     with psycopg.connect(database.owner_dsn) as conn:
@@ -89,10 +89,15 @@ _pairs: list[tuple[UUID, UUID]] = []
 def pair(probed: Database, tables: list[Table]) -> tuple[UUID, UUID]:
     """Two tenants with a row in every table; made anew when another test has emptied the tables."""
     with psycopg.connect(probed.superuser_dsn) as conn:
-        known = "SELECT count(*) = 2 FROM tenant WHERE id = ANY(%s)"
-        if not _pairs or conn.execute(known, (list(_pairs[-1]),)).fetchone() != (True,):
+        if not _pairs or not all(_has_both(conn, table, _pairs[-1]) for table in tables if not table.is_partition):
             _pairs.append(_make_pair(conn, tables))
     return _pairs[-1]
+
+
+def _has_both(conn: psycopg.Connection[Any], table: Table, pair: tuple[UUID, UUID]) -> bool:
+    column = sql.Identifier(table.column)
+    query = sql.SQL("SELECT count(DISTINCT {c}) FROM {t} WHERE {c} = ANY(%s)").format(c=column, t=table.ident)
+    return conn.execute(query, (list(pair),)).fetchone() == (2,)
 
 
 def _make_pair(conn: psycopg.Connection[Any], tables: list[Table]) -> tuple[UUID, UUID]:
@@ -120,15 +125,3 @@ async def pools(request: pytest.FixtureRequest, database: Database) -> AsyncIter
     await pools.open()
     yield pools
     await pools.close()
-=======
-@pytest.fixture(scope="session")
-def database(servers: Servers) -> Iterator[Database]:
-    layout = servers.layout
-    postgres.ensure_database(layout.superuser_dsn, "hub")
-    create_roles(layout.superuser_dsn, prefix="hub", databases=["hub"])
-    for alias, user in (("default", "hub_login"), ("owner", "hub_owner")):
-        connections[alias].settings_dict.update(NAME="hub", USER=user, HOST=str(layout.run_dir), PORT="5432")
-    call_command("migrate", database="owner", verbosity=0)
-    yield Database(layout)
-    connections.close_all()
->>>>>>> refs/heads/ground
