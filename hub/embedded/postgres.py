@@ -48,7 +48,7 @@ def create_cluster(layout: Layout, *, binaries: Binaries, account: Account) -> N
     folder.mkdir(mode=0o700)
     account.own(folder)
     with _reachable(folder, account) as (path, fds):
-        command = [binaries.initdb, "-D", path, "-U", SUPERUSER, "--encoding=UTF8", "--locale=C"]
+        command: list[str | Path] = [binaries.initdb, "-D", path, "-U", SUPERUSER, "--encoding=UTF8", "--locale=C"]
         command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--auth-local=trust", "--auth-host=reject"]
         environment = {"PATH": "/usr/bin:/bin", "TZ": "UTC", "LC_ALL": "C"}
         finished = subprocess.run(
