@@ -111,9 +111,9 @@ def test_each_role_tries_everything_it_may_not(
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     conn.execute(statement)
                 refused += 1
-        for statement in ("CREATE TABLE mine (x int)", "CREATE SCHEMA mine", "SET ROLE hub_owner", "SET ROLE postgres"):
+        for attempt in ("CREATE TABLE mine (x int)", "CREATE SCHEMA mine", "SET ROLE hub_owner", "SET ROLE postgres"):
             with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject)):
-                conn.execute(statement)
+                conn.execute(attempt)
     assert refused > len(tables)
 
 
@@ -167,7 +167,8 @@ def test_the_owner_passes_only_during_maintenance(database: Database, tables: li
 GUARD = """
 SELECT 'unprotected table ' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND c.relkind IN ('r', 'p', 'f')
-  AND (c.relname = 'tenant' OR EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped))
+  AND (c.relname = 'tenant' OR EXISTS (SELECT 1 FROM pg_attribute a
+       WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped))
   AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
 UNION ALL
 SELECT 'no policy for ' || c.relname FROM pg_class c
@@ -261,7 +262,10 @@ def test_roles_are_made_again_without_harm(database: Database) -> None:
     with psycopg.connect(database.superuser_dsn, autocommit=True) as admin:
         for _ in range(2):
             create_roles(database.superuser_dsn, prefix=prefix, databases=[])
-        query = "SELECT rolname::text, rolcanlogin, rolinherit, rolsuper OR rolbypassrls OR rolcreaterole FROM pg_roles WHERE rolname LIKE %s ORDER BY 1"
+        query = (
+            "SELECT rolname::text, rolcanlogin, rolinherit, rolsuper OR rolbypassrls OR rolcreaterole "
+            "FROM pg_roles WHERE rolname LIKE %s ORDER BY 1"
+        )
         rows = admin.execute(query, (f"{prefix}\\_%",)).fetchall()
         assert [(name.rpartition("_")[2], *rest) for name, *rest in rows] == [
             ("app", False, True, False), ("ingest", False, True, False), ("login", True, False, False),
@@ -297,7 +301,10 @@ def test_protect_is_reversible(database: Database) -> None:
     operation = Protect("loose", ingest=Grant(select=("id",), insert=("id",), delete=True), queue=Grant(update=("id",)))
     with psycopg.connect(database.owner_dsn) as conn:
         conn.execute("CREATE TABLE loose (id uuid PRIMARY KEY, tenant_id uuid)")
-        state = "SELECT relrowsecurity, relforcerowsecurity, relacl IS NULL OR relacl::text NOT LIKE '%hub_app%', (SELECT count(*) FROM pg_policies WHERE tablename = 'loose') FROM pg_class WHERE relname = 'loose'"
+        state = (
+            "SELECT relrowsecurity, relforcerowsecurity, relacl IS NULL OR relacl::text NOT LIKE '%hub_app%', "
+            "(SELECT count(*) FROM pg_policies WHERE tablename = 'loose') FROM pg_class WHERE relname = 'loose'"
+        )
         for _ in range(2):
             for statement in operation.statements():
                 conn.execute(statement)
