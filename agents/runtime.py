@@ -98,7 +98,7 @@ class AgentRuntime:
         self._tools = ToolRunner(tools, ledger or store.PostgresLedger(pools, vault))
         self.agents = AgentPool(workflows or {"standard": standard.workflow()}, tools)
         self.specs = SpecCache(self._read_spec, default_route=default_route)
-        self.warm = warm or WarmStates()
+        self.warm = warm if warm is not None else WarmStates()
         self._stopped: OrderedDict[UUID, _Partial] = OrderedDict()
 
     async def spec(self, tenant_id: UUID, agent_id: UUID) -> AgentSpec:
@@ -238,7 +238,8 @@ def make_runtime(
     vault: Vault,
     memory: Memory,
     default_route: ModelRoute | None = None,
+    warm: WarmStates | None = None,
 ) -> AgentRuntime:
     """The runtime over the hub's HTTP session (see `providers.openai_compatible.model_session`)."""
     calls = ModelCalls(providers(session))
-    return AgentRuntime(pools=pools, vault=vault, memory=memory, calls=calls, default_route=default_route)
+    return AgentRuntime(pools=pools, vault=vault, memory=memory, calls=calls, default_route=default_route, warm=warm)

@@ -129,7 +129,8 @@ async def core(state: State, services: Services) -> State:
     try:
         answered, messages = await _ask(state, messages, services)
     except NoRouteAnswered as failure:
-        text = phrase("failed", state["language"])
+        refused = bool(failure.faults) and failure.faults[-1][1].kind == "content"
+        text = phrase("blocked" if refused else "failed", state["language"])
         failed = {"finish": "error", "answer": text, "error": str(failure)[:1000], "wants_tools": False}
         return {**failed, "folded": _folded(services, "error", ""), "detail": {"error": "no_route"}}
     done, model = answered.completion, answered.route.model
