@@ -175,7 +175,7 @@ def encode_message(message: ChatMessage) -> dict[str, Any]:
         plain["content"] = message.text or None
     if message.tool_call_id:
         plain["tool_call_id"] = message.tool_call_id
-    if message.name:
+    if message.name and message.role != "tool":  # strict servers know no name there
         plain["name"] = message.name
     return plain
 
