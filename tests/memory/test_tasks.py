@@ -21,7 +21,7 @@ async def test_a_worker_summarises_by_ids(world: World, embedder) -> None:
         await pools.open()
         opened.append(pools)
         vault = Vault(MASTER, pools)
-        return Digester(pools=pools, vault=vault, embedder=embedder.__class__(embedder._file.parent), cache=None)
+        return Digester(pools=pools, vault=vault, embedder=embedder.__class__(embedder.cache), cache=None)
 
     key, policy = world.key(), Policy(rounds=2)
     for number in range(4):

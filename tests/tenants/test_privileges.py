@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -10,7 +11,7 @@ from django.db.migrations.loader import MigrationLoader
 from psycopg import sql
 
 from tenants.db.partitions import CreatePartitionedModel, ensure_partitions
-from tenants.db.rls import Expose, Grant, Protect
+from tenants.db.rls import CompositeKey, Expose, Grant, Protect, TenantForeignKey
 from tenants.db.roles import LoginRefused, check_login, create_roles
 from tests.conftest import Database
 from tests.tenants.support import Table
@@ -313,3 +314,22 @@ def test_protect_is_reversible(database: Database) -> None:
                 conn.execute(statement)
             assert conn.execute(state).fetchone() == (False, False, True, 0)
         conn.rollback()
+
+
+def test_composite_keys_stop_mix_ups_between_tenants(database: Database) -> None:
+    mine, theirs, row = uuid4(), uuid4(), uuid4()
+    with psycopg.connect(database.owner_dsn) as conn:
+        conn.execute("CREATE TABLE parent (id uuid PRIMARY KEY, tenant_id uuid) PARTITION BY RANGE (id)")
+        conn.execute("CREATE TABLE parent_default PARTITION OF parent DEFAULT")
+        conn.execute("CREATE TABLE child (id uuid PRIMARY KEY, tenant_id uuid, parent_id uuid)")
+        operations = (CompositeKey("parent"), TenantForeignKey("child", "parent_id", "parent"))
+        for operation in operations:
+            for statement in operation.statements():
+                conn.execute(statement)
+        conn.execute("INSERT INTO parent VALUES (%s, %s)", (row, mine))
+        conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        conn.execute("INSERT INTO child VALUES (%s, %s, %s)", (uuid4(), mine, row))
+        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+            conn.execute("INSERT INTO child VALUES (%s, %s, %s)", (uuid4(), theirs, row))
+        conn.rollback()
+    assert [operation.deconstruct()[0] for operation in operations] == ["CompositeKey", "TenantForeignKey"]
