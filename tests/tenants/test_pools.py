@@ -8,6 +8,7 @@ import pytest
 
 from tenants.db.pools import PoolLimits, Pools
 from tests.conftest import Database
+from tests.tenants.pooler import PORT, Pooler
 from tests.tenants.support import Table
 
 Pair = tuple[UUID, UUID]
@@ -172,3 +173,15 @@ async def test_a_full_pool_refuses_in_time(database: Database, pair: Pair) -> No
                     pass
     finally:
         await pools.close()
+
+
+def test_the_pooler_of_these_tests_really_leaks_session_settings(database: Database, pooler: Pooler) -> None:
+    """Without this the pooler mode above would prove nothing: a session-level stamp reaches other clients."""
+    dsn = f"postgresql://hub_login@/{database.name}?host={pooler.folder}&port={PORT}"
+    with psycopg.connect(dsn, autocommit=True) as first, psycopg.connect(dsn, autocommit=True) as second:
+        for _ in range(pooler.size):
+            first.execute("SELECT set_config('hub.leak', 'seen', false)")
+        found = [second.execute("SELECT current_setting('hub.leak', true)").fetchone() for _ in range(pooler.size)]
+        assert ("seen",) in found
+        for _ in range(pooler.size):
+            first.execute("SELECT set_config('hub.leak', '', false)")
