@@ -4,7 +4,7 @@ PY := .venv/bin/python
 PACKAGES := hub channels_adapters agents memory tenants tests
 PYTEST_ARGS ?= -n 2 -q
 
-.PHONY: run test check bench faults fuzz bench-peers install clean
+.PHONY: run test check bench bench-memory faults fuzz bench-peers install clean
 
 run: install
 	@exec .venv/bin/hub up
@@ -21,6 +21,9 @@ check: install
 
 bench: install
 	$(PY) -m tests.benchmarks
+
+bench-memory: install
+	$(PY) -W ignore -m tests.benchmarks.bench_memory
 
 bench-peers: install
 	$(PY) -m tests.benchmarks.peers

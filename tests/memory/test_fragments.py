@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from memory.types import Policy
-from tests.memory.conftest import World, open_world, round_of
+from tests.memory.world import World, round_of
 
 POLICY = Policy(rounds=10, keep_rounds=2, recall_limit=5)
 
@@ -14,7 +14,7 @@ async def test_a_fragment_left_at_three_of_ten_is_continued_after_everything_is_
         await world.say(key, round_of(number, f"question {number}", f"answer {number}"), POLICY)
     assert await world.rows("SELECT count(*) FROM summary") == [(0,)]
     await world.redis.flushall()
-    other = open_world(world.layout, world.tenant_id, embedder)  # another process: nothing in its memory
+    other = world.twin(embedder)  # another process: nothing in its memory
     await other.pools.open()
     try:
         buffer = await other.memory.open(key, POLICY)
@@ -122,13 +122,29 @@ async def test_overdue_batches_are_named_once_per_delay(world: World) -> None:
 
 
 async def test_another_tenant_sees_nothing(world: World) -> None:
-    from tests.memory.conftest import make_tenant
+    from tests.memory.world import make_tenant
 
     key = world.key()
     for number in range(10):
         await world.say(key, round_of(number, "I planted tulips in Utrecht", "Good"), POLICY)
     await world.digest()
-    stranger = type(key)(tenant_id=make_tenant(world.layout), session_id=key.session_id, subject_id=key.subject_id)
+    stranger = type(key)(
+        tenant_id=make_tenant(world.superuser_dsn), session_id=key.session_id, subject_id=key.subject_id
+    )
     assert (await world.memory.recall(stranger, "tulips in Utrecht", POLICY)).items == []
     assert (await world.memory.open(stranger, POLICY)).lines == []
     assert isinstance(stranger.tenant_id, UUID)
+
+
+async def test_what_is_forgotten_is_nowhere(world: World) -> None:
+    key, other = world.key(), world.key()
+    for number in range(12):
+        await world.say(key, round_of(number, "I planted tulips in Utrecht", "Good"), POLICY)
+        await world.say(other, round_of(number, "I planted tulips in Delft", "Good"), POLICY)
+    await world.digest()
+    asking = world.key(subject=key.subject_id)
+    assert (await world.memory.recall(asking, "tulips", POLICY)).items
+    await world.memory.forget(world.tenant_id, key.subject_id)
+    assert (await world.memory.recall(asking, "tulips", POLICY)).items == []
+    assert (await world.memory.open(key, POLICY)).lines == []
+    assert (await world.memory.recall(world.key(subject=other.subject_id), "tulips", POLICY)).items

@@ -7,7 +7,7 @@ from memory.embeddings.base import NoEmbedder
 from memory.memory import Memory
 from memory.tokens import estimate_tokens
 from memory.types import Policy
-from tests.memory.conftest import World, round_of
+from tests.memory.world import World, round_of
 
 POLICY = Policy(rounds=3, keep_rounds=0, recall_limit=3, recall_tokens=200)
 FACTS = [
@@ -100,7 +100,7 @@ async def test_planted_words_are_in_no_table_and_not_in_redis(world: World) -> N
     found = await world.memory.recall(world.key(subject=key.subject_id), f"Where does {canary} live?", POLICY)
     assert canary in found.items[0].text
     dump = b""
-    with psycopg.connect(world.layout.dsn("postgres", database="hub")) as conn:
+    with psycopg.connect(world.superuser_dsn) as conn:
         for table in ("memory_line", "memory_batch", "summary"):
             for form in ("text", "binary"):
                 with conn.cursor().copy(f"COPY {table} TO STDOUT (FORMAT {form})") as copy:

@@ -10,18 +10,18 @@ from memory.summarise import Digester
 from memory.types import Policy
 from tenants.crypto import Vault
 from tenants.db.pools import Pools
-from tests.memory.conftest import MASTER, World, round_of
+from tests.memory.world import MASTER, World, round_of
 
 
 async def test_a_worker_summarises_by_ids(world: World, embedder) -> None:
     opened: list[Pools] = []
 
     async def factory() -> Digester:
-        pools = Pools(world.layout.dsn("hub_login", database="hub"))
+        pools = Pools(world.login_dsn)
         await pools.open()
         opened.append(pools)
         vault = Vault(MASTER, pools)
-        return Digester(pools=pools, vault=vault, embedder=embedder.__class__(embedder._file.parent), cache=None)
+        return Digester(pools=pools, vault=vault, embedder=embedder.__class__(embedder.cache), cache=None)
 
     key, policy = world.key(), Policy(rounds=2)
     for number in range(4):
@@ -42,7 +42,7 @@ async def test_two_workers_on_one_batch_leave_one_summary(world: World) -> None:
         await world.say(key, round_of(number, f"q{number}", f"a{number}"), policy)
     batch = world.batches[0]
     other = Digester(
-        pools=world.pools, vault=world.vault, embedder=world.digester._embedder, cache=Cache(world.redis, world.vault)
+        pools=world.pools, vault=world.vault, embedder=world.embedder, cache=Cache(world.redis, world.vault)
     )
     results = await asyncio.gather(*(d.run(world.tenant_id, batch.id) for d in (world.digester, other)))
     assert sorted(results) == [False, True]
