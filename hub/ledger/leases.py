@@ -137,8 +137,20 @@ class Liveness:
 
     async def peers(self) -> list[UUID]:
         """The workers that live now, this one included."""
-        rows = await (await self._connection.execute("SELECT id FROM worker WHERE role IN ('all', 'runner')")).fetchall()
+        rows = await (
+            await self._connection.execute("SELECT id FROM worker WHERE role IN ('all', 'runner')")
+        ).fetchall()
         return [row[0] for row in rows]
+
+    async def others(self) -> bool:
+        """Whether any other process of the hub lives: only then does Redis carry chunks."""
+        row = await (
+            await self._connection.execute(
+                "SELECT EXISTS (SELECT 1 FROM worker WHERE id <> %s AND role IN ('all', 'runner', 'gateway'))",
+                (self._worker_id,),
+            )
+        ).fetchone()
+        return bool(row and row[0])
 
     async def leave(self) -> None:
         """A clean end: nobody needs to look for us."""

@@ -26,8 +26,8 @@ WITH held AS (
     WHERE id = %(session)s AND fence = %(fence)s AND turn_id = %(turn)s AND unsettled = 0
     RETURNING tenant_id, delivery_seq
 )
-INSERT INTO delivery (id, tenant_id, session_id, connection_id, turn_id, message_id, position, part_index, final, status,
-    attempts, due_at, expires_at, lease_owner, lease_until, address, part, platform_id, platform_extra, live, receipt,
+INSERT INTO delivery (id, tenant_id, session_id, connection_id, turn_id, message_id, position, part_index, final,
+    status, attempts, due_at, expires_at, lease_owner, lease_until, address, part, platform_id, platform_extra, live, receipt,
     detail, created)
 SELECT %(id)s, tenant_id, %(session)s, %(connection)s, %(turn)s, %(message)s, delivery_seq, 0, false, 'sending', 1,
     now() + %(lease)s, %(expires)s, %(worker)s, now() + %(lease)s, %(address)s, %(part)s, '', '{}', true, '', '', now()
@@ -68,7 +68,7 @@ async def save_partials(conn: AsyncConnection[Any], rows: Sequence[tuple[UUID, i
 
 
 async def open_live(conn: AsyncConnection[Any], row: LiveRow, *, worker_id: UUID, lease: Lease) -> bool:
-    """Commit the attempt as `sending` before the network; False when the fence is old or earlier parts are under way."""
+    """Commit the attempt as `sending` ahead of the network; False: the fence is old, or earlier parts are under way."""
     cursor = await conn.execute(
         _OPEN,
         {

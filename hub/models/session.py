@@ -14,7 +14,7 @@ class SessionOwner(models.TextChoices):
 
 
 class Session(TenantOwned):
-    """One conversation on one connection. `current` is unique per connection and address; `/new` raises `generation`.
+    """One conversation. `current` is unique per connection and address; `/new` raises `generation`.
 
     Queue columns, changed only by the ledger under this row's lock:
     `due_turns` waiting turns; `due_at` when a runner should look (while leased: when the lease ends, so a lease that

@@ -40,6 +40,8 @@ class Body:
     address: Mapping[str, Any] | None = None
     """Where to answer this very message (its thread, its reply handle)."""
     action: str = ""
+    group: bool = False
+    """Several people write in this conversation."""
     tool_call_id: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What an API caller asked for: tools, limits, a stateless history."""
@@ -56,6 +58,7 @@ _KEYS = {
     "external_id": "e",
     "address": "d",
     "action": "c",
+    "group": "g",
     "tool_call_id": "i",
     "options": "o",
     "quick_replies": "q",

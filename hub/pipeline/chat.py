@@ -61,7 +61,7 @@ class Chat:
             raise Unavailable from error
         return None if row is None else row[0]
 
-    async def say(
+    async def say(  # noqa: PLR0913 (a message has that many sides)
         self,
         connection: LiveConnection,
         *,
@@ -136,9 +136,7 @@ class Chat:
         if row is None:  # its row is older than the messages that are kept
             raise Unavailable
         session_id, message_id, seq = row
-        return Said(
-            session_id=session_id, message_id=message_id, seq=seq, duplicate=True, status="accepted", reason=""
-        )
+        return Said(session_id=session_id, message_id=message_id, seq=seq, duplicate=True, status="accepted", reason="")
 
     async def history(
         self, tenant_id: UUID, session_id: UUID, *, after: int = 0, before: int | None = None, limit: int = 50

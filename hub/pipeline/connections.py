@@ -174,7 +174,9 @@ class Connections:
         )
 
 
-def _fresh(cache: OrderedDict[Any, tuple[float, LiveConnection | None]], key: Any) -> tuple[float, Any] | None:
+def _fresh(
+    cache: OrderedDict[Any, tuple[float, LiveConnection | None]], key: Any
+) -> tuple[float, LiveConnection | None] | None:
     entry = cache.get(key)
     if entry is None or entry[0] < time.monotonic():
         return None

@@ -252,4 +252,5 @@ def body_of(event: InboundMessage | MessageEdited | MessageDeleted) -> Body:
         external_id=clean(event.external_id),
         address=pack_address(event.address),
         action=clean(event.action),
+        group=event.group,
     )

@@ -63,7 +63,7 @@ class Inputs:
             InputMessage(
                 seq=2 * seq,
                 text=_text(body),
-                speaker=body.sender_name,
+                speaker=body.sender_name if body.group else "",
                 images=await self._images(body),
                 role="tool" if body.tool_call_id else "user",
                 tool_call_id=body.tool_call_id,

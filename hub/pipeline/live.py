@@ -103,7 +103,9 @@ class LiveWriter:
         adapter = self._run.connection.adapter
         part = adapter.render(Reply(text=text))[0]
         if adapter.capabilities.stream == "draft":
-            await adapter.update(self._run.address, SentMessage(platform_id=""), part, key=self._run.claimed.turn_id.hex)
+            await adapter.update(
+                self._run.address, SentMessage(platform_id=""), part, key=self._run.claimed.turn_id.hex
+            )
             return True
         if self.shown is None:
             return await self._open(part)
@@ -130,7 +132,7 @@ class LiveWriter:
             sent = await run.connection.adapter.send(run.address, part, key=delivery_id.hex)
         except BaseException as error:
             # The answer then comes as an ordinary message at the end; this one has the end that it had.
-            status = "dead" if isinstance(error, Permanent | Transient) else "unknown"
+            status: SettledStatus = "dead" if isinstance(error, Permanent | Transient) else "unknown"
             self._outbox.settle_soon(self._settle(delivery_id, status, detail=type(error).__name__))
             raise
         crash.point("live.after_send")

@@ -157,7 +157,7 @@ class Outbox:
             crash.point("send.after")
         except (ChannelError, TimeoutError) as error:
             return self._after(ready, error)
-        except Exception as error:  # noqa: BLE001 (an adapter's fault must not leave a delivery without an end)
+        except Exception as error:
             log.exception("send_failed_unexpectedly", delivery_id=str(ready.delivery_id))
             return self._after(ready, OutcomeUnknown(f"unexpected {type(error).__name__}"))
         return replace(

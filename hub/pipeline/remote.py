@@ -116,7 +116,7 @@ class RedisLink:
         """The newest epoch's chunks that Redis still holds, unless that answer is already stored."""
         try:
             await self._vault.load(tenant_id)
-            rows = await self._redis.xrange(key(tenant_id, "stream", session_id))
+            rows: Any = await self._redis.xrange(key(tenant_id, "stream", session_id))
         except (RedisError, OSError) as error:
             log.warning("no_backlog", reason=type(error).__name__)
             return None
@@ -149,9 +149,7 @@ class RedisLink:
                 sealed = self._seal(tenant_id, session_id, chunk)
                 if chunk.epoch:
                     name = key(tenant_id, "stream", session_id)
-                    pipe.xadd(
-                        name, {b"c": sealed}, id=f"{chunk.epoch}-{chunk.index}", maxlen=_KEPT, approximate=True
-                    )
+                    pipe.xadd(name, {b"c": sealed}, id=f"{chunk.epoch}-{chunk.index}", maxlen=_KEPT, approximate=True)
                     if chunk.type in ("begin", "end"):
                         pipe.expire(name, _LIFE_SECONDS)
                 head = f"{chunk.epoch} {chunk.index} {chunk.seq} ".encode()

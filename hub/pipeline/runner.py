@@ -45,7 +45,7 @@ class Runner:
         worker_id: UUID,
         capacity: int,
     ) -> None:
-        self._turns, self._claimer, self._leases, self._outbox = turns, claimer, leases, outbox
+        self._turns, self._claimer, self.leases, self._outbox = turns, claimer, leases, outbox
         self._lease_seconds = lease.duration.total_seconds()
         self.worker_id = worker_id
         self._capacity = capacity
@@ -108,7 +108,7 @@ class Runner:
         if self._running:
             await asyncio.wait(list(self._running.values()), timeout=5.0)
         if left:
-            await self._leases.release(left)
+            await self.leases.release(left)
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -125,7 +125,7 @@ class Runner:
             log.warning("turn_interrupted", turn_id=str(claimed.turn_id), reason=type(error).__name__)
             await self._give_back(claimed, delay=0.5)
         except (LookupError, AgentUnknown) as error:
-            log.error("turn_without_home", turn_id=str(claimed.turn_id), reason=str(error))
+            log.warning("turn_without_home", turn_id=str(claimed.turn_id), reason=str(error))
             await self._give_back(claimed, delay=30.0)
         except Exception:
             log.exception("turn_failed", turn_id=str(claimed.turn_id))
@@ -158,7 +158,7 @@ class Runner:
 
     async def _give_back(self, claimed: Claimed, *, delay: float) -> None:
         try:
-            await self._leases.release([(claimed.session_id, claimed.fence)], delay=delay)
+            await self.leases.release([(claimed.session_id, claimed.fence)], delay=delay)
         except _AWAY:
             log.warning("lease_left_to_end", turn_id=str(claimed.turn_id))
 
@@ -209,7 +209,7 @@ class Runner:
             crash.point("renew.before")
             try:
                 async with asyncio.timeout(self._lease_seconds / 4):
-                    kept = await self._leases.renew(held)
+                    kept = await self.leases.renew(held)
             except (*_AWAY, TimeoutError) as error:
                 log.warning("renewal_failed", reason=type(error).__name__)
                 if time.monotonic() - self._renewed > self._lease_seconds * 0.8:

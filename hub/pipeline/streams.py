@@ -12,6 +12,7 @@ from uuid import UUID
 from agents.types import Progress, Restarted, Status, TextDelta
 from hub.pipeline.stream import Chunk, Cursor, Running, StreamEvent, Watch
 
+
 class Link(Protocol):
     """How chunks reach other processes; `hub.pipeline.remote` implements it over Redis."""
 

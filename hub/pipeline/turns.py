@@ -277,7 +277,9 @@ class Turns:
                     connection_id=run.connection.id,
                     index=index,
                     final=index == len(parts) - 1,
-                    address=self._vault.seal(CellRef(tenant_id, "content", "delivery", "address", delivery_id), address),
+                    address=self._vault.seal(
+                        CellRef(tenant_id, "content", "delivery", "address", delivery_id), address
+                    ),
                     part=self._vault.seal(CellRef(tenant_id, "content", "delivery", "part", delivery_id), _pack(part)),
                     expires=expires,
                     live=live,
