@@ -239,7 +239,7 @@ async def crowd(world: World, data: list[dict[str, Any]], *, tenants: int, lines
         timings.append(dict(recalled.timings_ms))
         (first if number < tenants else warm).append((time.perf_counter() - begun) * 1000)
         if number < 50:
-            overlap.append(await _vector_overlap(world, key, asked, exact[number]))
+            overlap.append(await _vector_overlap(world, key, asked, exact[number % tenants]))
     crowded = f"{tenants * lines_each} lines, {tenants} tenants"
     rows = [Row("M6", f"{crowded}: vector top 10", f"{mean(overlap):.3f}", ">= .99")]
     parts = [f"{part} {mean([timing[part] for timing in timings if part in timing]):.1f}" for part in timings[-1]]
