@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
@@ -28,8 +29,9 @@ from hub.embedded.postgres import ensure_database
 from memory import store
 from memory.embeddings.minilm import MiniLM
 from memory.packing import pack_lines
+from memory.scoring import Fusion
 from memory.shelving import embedded_texts, shelve
-from memory.types import Batch, Buffer, Exchange, Key, Line, Policy
+from memory.types import Batch, Buffer, Exchange, Key, Line, Policy, Role
 from tenants.db.roles import create_roles
 from tenants.ids import uuid7
 from tests.memory.world import START, World, make_tenant, open_world
@@ -86,7 +88,7 @@ def conversation_lines(conversation: dict[str, Any]) -> tuple[list[Line], dict[i
         began = datetime.strptime(conversation[f"{name}_date_time"], "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
         for number, turn in enumerate(conversation[name]):
             caption = f"[{turn['blip_caption']}] " if turn.get("blip_caption") else ""
-            role = "user" if turn["speaker"] == conversation["speaker_a"] else "assistant"
+            role: Role = "user" if turn["speaker"] == conversation["speaker_a"] else "assistant"
             seq = len(lines) + 1
             at = began + timedelta(seconds=30 * number)
             lines.append(Line(seq, role, caption + turn["text"], turn["speaker"], at))
@@ -108,7 +110,7 @@ async def remember(world: World, key: Key, lines: Sequence[Line], policy: Policy
     await world.digest()
 
 
-async def locomo(world: World, data: list[dict[str, Any]], *, fusion: str) -> tuple[Tally, float, float]:
+async def locomo(world: World, data: list[dict[str, Any]], *, fusion: Fusion) -> tuple[Tally, float, float]:
     """The tally, all history's tokens over conversations, and lines stored per second."""
     from memory.buffer import count_tokens
 
@@ -164,8 +166,8 @@ def locomo_rows(tally: Tally, history: float, rate: float) -> list[Row]:
 
 async def cmrc(world: World, data: dict[str, Any]) -> list[Row]:
     """Each paragraph is a session of one line; a question's own paragraph is its only right answer."""
-    subject, policy, owner = uuid7(), Policy(rounds=1), {}
-    questions: list[tuple[str, object]] = []
+    subject, policy, owner = uuid7(), Policy(rounds=1), dict[UUID, str]()
+    questions: list[tuple[str, UUID]] = []
     for entry in data["data"]:
         for paragraph in entry["paragraphs"]:
             key = Key(tenant_id=world.tenant_id, session_id=uuid7(), subject_id=subject)
@@ -218,14 +220,17 @@ async def crowd(world: World, data: list[dict[str, Any]], *, tenants: int, lines
     vectors = np.concatenate([await embed(texts[at : at + 256]) for at in range(0, len(texts), 256)])
     questions = [question["question"] for sample in data for question in sample["qa"]]
     rng = np.random.default_rng(7)
-    keys, exact = [], []
+    keys: list[Key] = []
+    exact: list[Any] = []
     for _ in range(tenants):
         key = Key(tenant_id=make_tenant(world.superuser_dsn), session_id=uuid7(), subject_id=uuid7())
         keys.append(key)
         originals = await _fill(world, key, source, vectors, lines_each=lines_each, rng=rng)
         exact.append(originals if len(exact) < 50 else None)
     timings: list[dict[str, float]] = []
-    first, warm, overlap = [], [], []
+    first: list[float] = []
+    warm: list[float] = []
+    overlap: list[float] = []
     for number in range(3 * tenants):
         key, asked = keys[number % tenants], questions[int(rng.integers(len(questions)))]
         asking = Key(tenant_id=key.tenant_id, session_id=uuid7(), subject_id=key.subject_id)
@@ -234,7 +239,7 @@ async def crowd(world: World, data: list[dict[str, Any]], *, tenants: int, lines
         timings.append(dict(recalled.timings_ms))
         (first if number < tenants else warm).append((time.perf_counter() - begun) * 1000)
         if number < 50:
-            overlap.append(await _vector_overlap(world, key, asked, exact[number]))
+            overlap.append(await _vector_overlap(world, key, asked, exact[number % tenants]))
     crowded = f"{tenants * lines_each} lines, {tenants} tenants"
     rows = [Row("M6", f"{crowded}: vector top 10", f"{mean(overlap):.3f}", ">= .99")]
     parts = [f"{part} {mean([timing[part] for timing in timings if part in timing]):.1f}" for part in timings[-1]]
@@ -280,7 +285,7 @@ async def _vector_overlap(world: World, key: Key, asked: str, exact: Any) -> flo
     return len(set(subject.seqs[np.argsort(-packed)[:10]].tolist()) & set(nearest.tolist())) / 10
 
 
-async def run(folder: Path, *, fusion: str, only: str) -> list[Row]:
+async def run(folder: Path, *, fusion: Fusion, only: str) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="hub-bench-") as place:
         servers = Servers(Layout(Path(place) / "data"), postgres_settings={"fsync": "off"})
         await asyncio.to_thread(servers.start)
@@ -323,7 +328,7 @@ def _prepare(layout: Layout, place: Path) -> World:
     )
 
 
-async def _measure(world: World, folder: Path, *, fusion: str, only: str) -> list[Row]:
+async def _measure(world: World, folder: Path, *, fusion: Fusion, only: str) -> list[Row]:
     rows: list[Row] = []
     if only in ("", "locomo"):
         data = json.loads((folder / "locomo_dev.json").read_text())

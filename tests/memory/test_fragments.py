@@ -2,13 +2,14 @@
 
 from uuid import UUID
 
+from memory.embeddings.minilm import MiniLM
 from memory.types import Policy
 from tests.memory.world import World, round_of
 
 POLICY = Policy(rounds=10, keep_rounds=2, recall_limit=5)
 
 
-async def test_a_fragment_left_at_three_of_ten_is_continued_after_everything_is_lost(world: World, embedder) -> None:
+async def test_a_fragment_left_at_three_of_ten_is_continued_after_loss(world: World, embedder: MiniLM) -> None:
     key = world.key()
     for number in range(3):
         await world.say(key, round_of(number, f"question {number}", f"answer {number}"), POLICY)
@@ -82,7 +83,7 @@ async def test_a_cached_buffer_that_missed_a_write_is_not_used(world: World) -> 
     first = await world.say(key, round_of(0, "q0", "a0"), POLICY)
     await world.say(key, round_of(1, "q1", "a1"), POLICY)
     await world.redis.delete(f"memory:{key.tenant_id}:buffer:{key.session_id}")
-    await world.memory._cache.put_buffer(key, first)
+    await world.cache.put_buffer(key, first)
     assert (await world.memory.open(key, POLICY, at_least=4)).last_seq == 4
 
 
@@ -90,7 +91,7 @@ async def test_an_older_buffer_never_replaces_a_newer_one(world: World) -> None:
     key = world.key()
     first = await world.say(key, round_of(0, "q0", "a0"), POLICY)
     second = await world.say(key, round_of(1, "q1", "a1"), POLICY)
-    await world.memory._cache.put_buffer(key, first)
+    await world.cache.put_buffer(key, first)
     assert await world.memory.open(key, POLICY) == second
 
 

@@ -1,5 +1,7 @@
 """Recall in both languages, its limits, and what no dump may contain."""
 
+from typing import cast
+
 import psycopg
 import pytest
 
@@ -79,7 +81,7 @@ async def test_a_model_written_summary_comes_along(world: World) -> None:
     assert list(found.items[-1].seqs) == [1, 2, 3, 4, 5, 6]
 
 
-async def test_a_large_subject_is_narrowed_to_its_likely_fragments(world: World, monkeypatch) -> None:
+async def test_a_large_subject_is_narrowed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("memory.subject.MOST_FRAGMENTS", 6)
     policy, key = Policy(rounds=1, keep_rounds=0, recall_limit=1), world.key()
     await world.say(key, round_of(0, "My dentist is called Ottilie", "Good to know"), policy)
@@ -105,9 +107,10 @@ async def test_planted_words_are_in_no_table_and_not_in_redis(world: World) -> N
             for form in ("text", "binary"):
                 with conn.cursor().copy(f"COPY {table} TO STDOUT (FORMAT {form})") as copy:
                     dump += b"".join(bytes(part) for part in copy)
-    for name in await world.redis.keys("*"):
+    names = cast(list[bytes], await world.redis.keys("*"))
+    for name in names:
         dump += name + (await world.redis.dump(name) or b"")
     assert len(dump) > 2000
-    for secret in (canary, canary.lower(), zh, zh[:3]):
-        for form in (secret.encode(), secret.encode().hex().encode(), secret.encode("utf-16-le")):
-            assert form not in dump
+    for planted in (canary, canary.lower(), zh, zh[:3]):
+        for written in (planted.encode(), planted.encode().hex().encode(), planted.encode("utf-16-le")):
+            assert written not in dump

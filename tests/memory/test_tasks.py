@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from memory import tasks
+from memory.embeddings.minilm import MiniLM
 from memory.redis_cache import Cache
 from memory.summarise import Digester
 from memory.types import Policy
@@ -13,7 +14,7 @@ from tenants.db.pools import Pools
 from tests.memory.world import MASTER, World, round_of
 
 
-async def test_a_worker_summarises_by_ids(world: World, embedder) -> None:
+async def test_a_worker_summarises_by_ids(world: World, embedder: MiniLM) -> None:
     opened: list[Pools] = []
 
     async def factory() -> Digester:
@@ -21,7 +22,7 @@ async def test_a_worker_summarises_by_ids(world: World, embedder) -> None:
         await pools.open()
         opened.append(pools)
         vault = Vault(MASTER, pools)
-        return Digester(pools=pools, vault=vault, embedder=embedder.__class__(embedder.cache), cache=None)
+        return Digester(pools=pools, vault=vault, embedder=MiniLM(embedder.cache), cache=None)
 
     key, policy = world.key(), Policy(rounds=2)
     for number in range(4):
@@ -49,7 +50,7 @@ async def test_two_workers_on_one_batch_leave_one_summary(world: World) -> None:
     assert await world.rows("SELECT count(*) FROM summary") == [(1,)]
 
 
-async def test_an_unconfigured_worker_says_so() -> None:
-    tasks.configure(None)
+async def test_an_unconfigured_worker_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "_factory", None)
     with pytest.raises(tasks.NotConfigured):
         tasks.summarise("x", "y")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -34,6 +35,7 @@ class World:
     memory: Memory
     digester: Digester
     embedder: MiniLM
+    cache: Cache
     batches: list[Batch] = field(default_factory=list)
 
     def key(self, *, subject: UUID | None = None) -> Key:
@@ -65,7 +67,7 @@ class World:
         waiting, self.batches = self.batches, []
         return [await self.digester.run(batch.key.tenant_id, batch.id) for batch in waiting]
 
-    async def rows(self, query: str, *params: object) -> list[tuple[object, ...]]:
+    async def rows(self, query: str, *params: object) -> list[tuple[Any, ...]]:
         async with self.pools.app(self.tenant_id) as conn:
             return await (await conn.execute(query, params)).fetchall()
 
@@ -84,8 +86,9 @@ def open_world(tenant_id: UUID, embedder: MiniLM, *, superuser_dsn: str, login_d
     vault = Vault(MASTER, pools)
     redis = Redis.from_url(redis_url)
     memory = Memory(pools=pools, vault=vault, embedder=embedder, redis=redis)
-    digester = Digester(pools=pools, vault=vault, embedder=embedder, cache=Cache(redis, vault))
-    return World(superuser_dsn, login_dsn, redis_url, tenant_id, pools, vault, redis, memory, digester, embedder)
+    cache = Cache(redis, vault)
+    digester = Digester(pools=pools, vault=vault, embedder=embedder, cache=cache)
+    return World(superuser_dsn, login_dsn, redis_url, tenant_id, pools, vault, redis, memory, digester, embedder, cache)
 
 
 def make_tenant(superuser_dsn: str) -> UUID:
