@@ -1,16 +1,38 @@
 """Rows about tenants: what they may use, what they used, their keys and members."""
 
 from decimal import Decimal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Now
 
 from tenants.ids import uuid7
 from tenants.owned import TenantOwned
 
-__all__ = ["ApiKey", "DataKey", "Member", "Metric", "Period", "Plan", "PlanQuota", "Quota", "Tenant", "TenantOwned", "Usage"]
+__all__ = [
+    "ApiKey",
+    "DataKey",
+    "Member",
+    "Metric",
+    "Period",
+    "Plan",
+    "PlanQuota",
+    "Quota",
+    "Tenant",
+    "TenantOwned",
+    "Usage",
+]
+
+
+def check_zone(value: str) -> None:
+    """Only zones of the tz database; PostgreSQL knows the same names."""
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValidationError(f"{value!r} is not a time zone") from None
 
 
 class Metric(models.TextChoices):
@@ -37,7 +59,9 @@ class Plan(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     slug = models.SlugField(max_length=40, unique=True)
     name = models.CharField(max_length=80)
-    allowed_models = ArrayField(models.CharField(max_length=120), default=list, blank=True, help_text="Empty: any model.")
+    allowed_models = ArrayField(
+        models.CharField(max_length=120), default=list, blank=True, help_text="Empty: any model."
+    )
 
     class Meta:
         db_table = "plan"
@@ -84,7 +108,9 @@ class Tenant(models.Model):
     name = models.CharField(max_length=120)
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="+")
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.ACTIVE)
-    zone = models.CharField(max_length=64, default="UTC", help_text="Time zone in which a day of quota begins.")
+    zone = models.CharField(
+        max_length=64, default="UTC", validators=[check_zone], help_text="Time zone in which a day of quota begins."
+    )
     suite = models.CharField(max_length=12, choices=Suite.choices, default=Suite.AES256GCM)
     language = models.CharField(max_length=12, default="en")
     created_at = models.DateTimeField(db_default=Now(), editable=False)

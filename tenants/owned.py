@@ -1,5 +1,6 @@
 """The application's own lock, in front of the database's: a tenant's rows are asked for as a tenant, or not at all."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import models
@@ -11,7 +12,7 @@ from tenants.ids import uuid7
 
 
 class OfScope(Expression):
-    """True for rows of the scope that is active when the SQL is written, so class-level querysets may exist without one.
+    """True for rows of the scope that is active when the SQL is written, so a class may hold a queryset.
 
     Raises NoTenant where no scope is active; an operator's scope sees every row (read-only, by the database).
     """
@@ -27,11 +28,11 @@ class OfScope(Expression):
         """The column."""
         return [self._column]
 
-    def set_source_expressions(self, exprs: list[Any]) -> None:
+    def set_source_expressions(self, exprs: Sequence[Any]) -> None:
         """Replace the column by its resolved form."""
         (self._column,) = exprs
 
-    def as_sql(self, compiler: SQLCompiler, connection: Any) -> tuple[str, list[Any]]:  # type: ignore[override]  # stubs
+    def as_sql(self, compiler: SQLCompiler, connection: Any) -> Any:  # noqa: ARG002 - Django's signature
         """Compare with the current tenant."""
         scope = current()
         if scope.ops_reason:

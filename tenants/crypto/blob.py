@@ -1,4 +1,4 @@
-"""The one format of everything sealed: magic 2 | version 1 | algorithm 1 | key id 16 | nonce 12 | ciphertext | tag 16."""
+"""The one format of all that is sealed: magic 2, version 1, algorithm 1, key id 16, nonce 12, ciphertext, tag 16."""
 
 import os
 from dataclasses import dataclass

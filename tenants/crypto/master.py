@@ -15,7 +15,7 @@ MASTER_BYTES = 32
 
 
 class MasterKeys:
-    """Wraps data keys. HUB_MASTER_KEY is one or more base64 keys of 32 bytes, separated by commas, the primary first."""
+    """Wraps data keys. HUB_MASTER_KEY is one or more base64 keys of 32 bytes, by commas, the primary first."""
 
     def __init__(self, primary: bytes, *others: bytes) -> None:
         self._rings: dict[UUID, dict[str, Key]] = {}
@@ -36,7 +36,9 @@ class MasterKeys:
         if not parts:
             raise ValueError("no master key is given")
         try:
-            return cls(*(base64.b64decode(part, altchars=b"-_" if "-" in part or "_" in part else None) for part in parts))
+            return cls(
+                *(base64.b64decode(part, altchars=b"-_" if "-" in part or "_" in part else None) for part in parts)
+            )
         except binascii.Error:
             raise ValueError("a master key is not valid base64") from None
 

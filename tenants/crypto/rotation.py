@@ -1,4 +1,4 @@
-"""Changing keys while the hub runs: master keys by rewrapping, a tenant's keys by re-sealing its cells in the background.
+"""Changing keys while the hub runs: master keys by rewrapping, a tenant's keys by re-sealing its cells behind it.
 
 Each step may be interrupted and called again: what is done is recognised by the key id in the blob itself.
 """
@@ -86,7 +86,7 @@ async def rotate_tenant(
         row_id, wrapped = new_key(vault.master, tenant_id=tenant_id, purpose=purpose, suite=row[0])
         await conn.execute(
             "INSERT INTO data_key (id, tenant_id, purpose, suite, wrapped, active_from) "
-            "VALUES (%s, %s, %s, %s, %s, now() + make_interval(secs => %s))",
+            "VALUES (%s, %s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))",
             (row_id, tenant_id, purpose, row[0], wrapped, grace_seconds),
         )
     await vault.load(tenant_id, fresh=True)
@@ -150,7 +150,7 @@ async def _retire(pools: Pools, vault: Vault, tenant_id: UUID, purpose: Purpose)
         await conn.execute(
             "UPDATE data_key SET retired_at = now() WHERE tenant_id = %s AND purpose = %s AND id <> %s "
             "AND retired_at IS NULL AND active_from < (SELECT active_from FROM data_key WHERE id = %s) "
-            "AND (SELECT active_from FROM data_key WHERE id = %s) <= now() - make_interval(secs => %s)",
+            "AND (SELECT active_from FROM data_key WHERE id = %s) <= clock_timestamp() - make_interval(secs => %s)",
             (tenant_id, purpose, active, active, active, CACHE_SECONDS),
         )
     await vault.load(tenant_id, fresh=True)

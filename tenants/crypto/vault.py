@@ -17,7 +17,8 @@ from tenants.errors import KeyUnavailable
 
 CACHE_SECONDS: Final = 60.0
 _ROWS: Final = (
-    "SELECT id, tenant_id, purpose, suite, wrapped, active_from, retired_at, now() FROM data_key WHERE tenant_id = %s"
+    "SELECT id, tenant_id, purpose, suite, wrapped, active_from, retired_at, clock_timestamp() "
+    "FROM data_key WHERE tenant_id = %s"
 )
 # Two processes may meet a new tenant at once: the lock lets one of them make each key.
 _LOCK: Final = "SELECT suite FROM tenant WHERE id = %s FOR UPDATE"
@@ -25,7 +26,7 @@ _INSERT: Final = "INSERT INTO data_key (id, tenant_id, purpose, suite, wrapped) 
 
 
 class Vault:
-    """Bounded cache of tenants' opened keys. `load` before a unit of work; it costs a dictionary look-up while fresh."""
+    """Bounded cache of tenants' opened keys. `load` before a unit of work: a dictionary look-up while fresh."""
 
     def __init__(
         self, master: MasterKeys, pools: Pools | None = None, *, tenants: int = 4096, seconds: float = CACHE_SECONDS
@@ -120,7 +121,7 @@ class Vault:
 
     def _keep(self, tenant_id: UUID, rows: Sequence[Any]) -> None:
         now = rows[0][7]
-        key_rows = [KeyRow(*row[:4], bytes(row[4]), *row[5:7]) for row in rows]
+        key_rows = [KeyRow(row[0], row[1], row[2], row[3], bytes(row[4]), row[5], row[6]) for row in rows]
         ring = Keyring(self.master, key_rows, now=now)
         with self._changing:
             self._rings[tenant_id] = (time.monotonic(), ring)

@@ -28,7 +28,7 @@ class Cursor(Protocol):
 
 
 class CreatePartitionedModel(migrations.CreateModel):
-    """CreateModel whose table is PARTITION BY RANGE (id), with an (empty) default partition; state is an ordinary model.
+    """CreateModel whose table is PARTITION BY RANGE (id), with an empty default partition; the model is ordinary.
 
     `makemigrations` writes a CreateModel; change the name by hand. The primary key must be a UUID `id`.
     """
@@ -93,7 +93,9 @@ def _month(start: datetime, offset: int) -> datetime:
 
 def _make_partition(cursor: Cursor, table: str, *, name: str, start: datetime) -> None:
     parent, partition = sql.Identifier(table), sql.Identifier(name)
-    _run(cursor, sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)").format(partition, parent))
+    _run(
+        cursor, sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)").format(partition, parent)
+    )
     copy_protection(cursor, table, partition=name)
     _run(
         cursor,
@@ -143,9 +145,7 @@ def _run(cursor: Cursor, statement: sql.Composable) -> None:
 
 
 def _is_forced(cursor: Cursor, table: str) -> bool:
-    cursor.execute(
-        "SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = to_regclass(%s)", (table,)
-    )
+    cursor.execute("SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = to_regclass(%s)", (table,))
     return bool(cursor.fetchall()[0][0])
 
 
@@ -161,7 +161,7 @@ def _policies(cursor: Cursor, table: str) -> list[Any]:
 def _policy(
     table: str, *, name: str, command: str, roles: list[str], using: str | None, check: str | None
 ) -> sql.Composable:
-    statement = sql.SQL("CREATE POLICY {} ON {} FOR {} TO {}").format(
+    statement: sql.Composed = sql.SQL("CREATE POLICY {} ON {} FOR {} TO {}").format(
         sql.Identifier(name),
         sql.Identifier(table),
         sql.SQL(command),
@@ -194,7 +194,7 @@ def _grants(cursor: Cursor, table: str) -> list[Any]:
 
 
 def _grant(table: str, *, role: str, privilege: str, columns: list[str] | None) -> sql.Composable:
-    names = sql.SQL("")
+    names: sql.Composable = sql.SQL("")
     if columns is not None:
         names = sql.SQL(" ({})").format(sql.SQL(", ").join(sql.Identifier(column) for column in columns))
     return sql.SQL("GRANT {}{} ON {} TO {}").format(

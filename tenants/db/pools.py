@@ -57,7 +57,7 @@ class HubCursor(AsyncCursor[Any]):
         """As psycopg's."""
         if not self._waiting:
             return await super().execute(query, params, **kwargs)
-        async with self._connection.pipeline():
+        async with self.connection.pipeline():
             await self._open()
             await super().execute(query, params, **kwargs)
         return self
@@ -65,7 +65,7 @@ class HubCursor(AsyncCursor[Any]):
     async def executemany(self, query: Any, params_seq: Any, **kwargs: Any) -> None:
         """As psycopg's."""
         if self._waiting:
-            async with self._connection.pipeline():
+            async with self.connection.pipeline():
                 await self._open()
         await super().executemany(query, params_seq, **kwargs)
 
@@ -73,7 +73,7 @@ class HubCursor(AsyncCursor[Any]):
     async def copy(self, statement: Any, params: Any = None, **kwargs: Any) -> AsyncIterator[Any]:
         """As psycopg's; COPY cannot share a pipeline, so the prologue costs a round trip here."""
         if self._waiting:
-            async with self._connection.pipeline():
+            async with self.connection.pipeline():
                 await self._open()
         async with super().copy(statement, params, **kwargs) as copy:
             yield copy
@@ -84,14 +84,14 @@ class HubCursor(AsyncCursor[Any]):
 
     @property
     def _prologue(self) -> _Prologue:
-        connection = self._connection
+        connection = self.connection
         assert isinstance(connection, HubConnection)  # noqa: S101 - the factory is only set there
         return connection.prologue
 
     async def _open(self) -> None:
         statements, self._prologue.statements = self._prologue.statements, []
         for query, params in statements:
-            async with AsyncCursor(self._connection) as cursor:
+            async with AsyncCursor(self.connection) as cursor:
                 await cursor.execute(query, params or None)
 
 

@@ -4,6 +4,7 @@ import django.contrib.postgres.fields
 import django.db.models.deletion
 import django.db.models.functions.datetime
 import tenants.ids
+import tenants.models
 from tenants.db.partitions import CreatePartitionedModel
 from tenants.db.rls import Expose, Grant, Protect
 from decimal import Decimal
@@ -45,7 +46,7 @@ class Migration(migrations.Migration):
                 ('slug', models.SlugField(max_length=40, unique=True)),
                 ('name', models.CharField(max_length=120)),
                 ('status', models.CharField(choices=[('active', 'Active'), ('suspended', 'Suspended')], default='active', max_length=10)),
-                ('zone', models.CharField(default='UTC', help_text='Time zone in which a day of quota begins.', max_length=64)),
+                ('zone', models.CharField(default='UTC', help_text='Time zone in which a day of quota begins.', max_length=64, validators=[tenants.models.check_zone])),
                 ('suite', models.CharField(choices=[('aes256gcm', 'AES-256-GCM, SHA-256'), ('sm4gcm', 'SM4-GCM, SM3')], default='aes256gcm', max_length=12)),
                 ('language', models.CharField(default='en', max_length=12)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),

@@ -36,16 +36,16 @@ class LocalCursor(base.Cursor):
     def execute(self, *args: Any, **kwargs: Any) -> Any:
         """As psycopg's."""
         if self.wrapper is None:
-            return super().execute(*args, **kwargs)
+            return super().execute(*args, **kwargs)  # type: ignore[misc]  # not in the stubs
         with self.wrapper.stamped_transaction():
-            return super().execute(*args, **kwargs)
+            return super().execute(*args, **kwargs)  # type: ignore[misc]  # not in the stubs
 
     def executemany(self, *args: Any, **kwargs: Any) -> Any:
         """As psycopg's."""
         if self.wrapper is None:
-            return super().executemany(*args, **kwargs)
+            return super().executemany(*args, **kwargs)  # type: ignore[misc]  # not in the stubs
         with self.wrapper.stamped_transaction():
-            return super().executemany(*args, **kwargs)
+            return super().executemany(*args, **kwargs)  # type: ignore[misc]  # not in the stubs
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -58,11 +58,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.hub_role not in ("app", "owner"):
             raise ImproperlyConfigured(f"DATABASES[{alias!r}]: hub_role is app or owner, not {self.hub_role!r}")
         self.names = RoleNames(getattr(settings, "HUB_DB_ROLE_PREFIX", "hub"))
-        self.pooled_by_transaction = (
-            self.hub_role == "app" and getattr(settings, "HUB_DATABASE_POOLER", "") == "transaction"
-        )
-        if self.pooled_by_transaction:
-            settings_dict["DISABLE_SERVER_SIDE_CURSORS"] = True
+        self.pooled_by_transaction = False
         self._mark: Scope | None = None
         self._open_named = False
 
@@ -84,6 +80,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """A connection fresh from the server or from the pool: what it was stamped with is unknown."""
         self._mark = None
         self._open_named = False
+        pooler = getattr(settings, "HUB_DATABASE_POOLER", "")
+        self.pooled_by_transaction = self.hub_role == "app" and pooler == "transaction"
+        if self.pooled_by_transaction:
+            self.settings_dict["DISABLE_SERVER_SIDE_CURSORS"] = True
         super().connect()
 
     def create_cursor(self, name: str | None = None) -> Any:
@@ -101,7 +101,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 self._stamp_session()
         if name is not None and self.in_atomic_block:
             self._open_named = True
-        return super()._cursor(name)
+        return super()._cursor(name)  # type: ignore[misc]  # not in the stubs
 
     def _stamp_session(self) -> None:
         scope = current()
@@ -149,13 +149,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.pooled_by_transaction:
             self._mark = None
         self._open_named = False
-        super()._commit()
+        super()._commit()  # type: ignore[misc]  # not in the stubs
 
     def _rollback(self) -> None:
         self._mark = None
         self._open_named = False
-        super()._rollback()
+        super()._rollback()  # type: ignore[misc]  # not in the stubs
 
     def _savepoint_rollback(self, sid: str) -> None:
         self._mark = None
-        super()._savepoint_rollback(sid)
+        super()._savepoint_rollback(sid)  # type: ignore[misc]  # not in the stubs

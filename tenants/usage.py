@@ -1,0 +1,78 @@
+"""What model calls cost, written and settled in the transaction that commits what they were for."""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from tenants.ids import uuid7
+from tenants.quotas import PERIOD_START, USED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """One model call. `cost` is in the currency of the price list; `estimated` where the provider did not count."""
+
+    tenant_id: UUID
+    kind: str
+    provider: str
+    model: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cost: Decimal = Decimal(0)
+    estimated: bool = False
+    session_id: UUID | None = None
+    turn_id: UUID | None = None
+    agent_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """What a claim added to `quota.reserved` (tokens_per_day and concurrency) and what its end gives back."""
+
+    tenant_id: UUID
+    tokens: int = 0
+    slots: int = 0
+
+
+_INSERT: Final = """
+INSERT INTO usage (tenant_id, kind, provider, model, input_tokens, output_tokens, cached_tokens, cost, estimated,
+                   session_id, turn_id, agent_id, id)
+SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[],
+                     %s::numeric[], %s::boolean[], %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[])
+"""
+# Locked in one order before anything changes: two batches of the same tenants never wait for each other in a circle.
+_SETTLE: Final = f"""
+WITH part AS (
+    SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::bigint[]) AS p(tenant_id, metric, spent, held)
+), change AS (
+    SELECT tenant_id, metric, sum(spent) AS spent, sum(held) AS held FROM part GROUP BY 1, 2
+), locked AS (
+    SELECT q.id FROM quota q JOIN change USING (tenant_id, metric) ORDER BY q.tenant_id, q.metric FOR UPDATE OF q
+)
+UPDATE quota q
+SET used = {USED} + c.spent, reserved = greatest(0, q.reserved - c.held), period_start = {PERIOD_START}
+FROM locked l, change c, tenant t
+WHERE q.id = l.id AND c.tenant_id = q.tenant_id AND c.metric = q.metric AND t.id = q.tenant_id
+"""  # noqa: S608 - only our own constants are joined
+
+
+async def settle(conn: AsyncConnection[Any], spent: Sequence[Spent], reservations: Sequence[Reservation] = ()) -> None:
+    """Write usage rows, count their tokens and give reservations back, in the caller's transaction and nothing else.
+
+    Runs as the application role of the tenant that all rows belong to. Not idempotent: the caller's fence decides
+    that it happens once.
+    """
+    if spent:
+        columns = [list(column) for column in zip(*(astuple(row) for row in spent), strict=True)]
+        await conn.execute(_INSERT, [*columns, [uuid7() for _ in spent]])
+    parts = [(row.tenant_id, "tokens_per_day", row.input_tokens + row.output_tokens, 0) for row in spent]
+    for held in reservations:
+        parts.append((held.tenant_id, "tokens_per_day", 0, held.tokens))
+        parts.append((held.tenant_id, "concurrency", 0, held.slots))
+    if parts:
+        await conn.execute(_SETTLE, [list(column) for column in zip(*parts, strict=True)])
