@@ -49,6 +49,8 @@ def wanted() -> str:
 
 
 def is_current() -> bool:
+    if VENV.is_symlink():  # another checkout's environment, which is not ours to change
+        return True
     return PYTHON.exists() and STAMP.exists() and STAMP.read_text() == wanted()
 
 

@@ -121,7 +121,7 @@ class Servers:
         await asyncio.sleep(delay)
         try:
             await asyncio.to_thread(self._spawn, name)
-        except EmbeddedError as error:
+        except (EmbeddedError, OSError) as error:  # tried again at the next look
             log.error("server_restart_failed", server=name, error=str(error))  # noqa: TRY400 - the message has it all
 
 
