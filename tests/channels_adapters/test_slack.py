@@ -1,5 +1,8 @@
 """What only Slack does."""
 
+from collections.abc import AsyncIterator
+from typing import Any
+
 import pytest
 
 from channels_adapters import errors
@@ -13,27 +16,27 @@ ROOT = Address(conversation="C1", recipient="U1", extra={"team": "T1"})
 
 
 @pytest.fixture
-async def fake():
+async def fake() -> AsyncIterator[Any]:
     async with FakeSlack() as platform:
         yield platform
 
 
 @pytest.fixture
-async def adapter(fake):
+async def adapter(fake: Any) -> AsyncIterator[Any]:
     async with SocketHttp(limit=5.0) as http:
         yield cases.against(fake, http)
 
 
-def part(adapter, text: str, *choices: str) -> Part:
+def part(adapter: cases.Adapter, text: str, *choices: str) -> Part:
     replies = tuple(QuickReply(label=choice, value=choice) for choice in choices)
     return adapter.render(Reply(text=text, quick_replies=replies))[-1]
 
 
-def methods(fake) -> list[str]:
+def methods(fake: Any) -> list[str]:
     return [call.method.removeprefix("chat.") for call in fake.calls]
 
 
-async def test_a_stream_in_a_thread_appends_only_what_is_new(fake, adapter):
+async def test_a_stream_in_a_thread_appends_only_what_is_new(fake: Any, adapter: Any) -> None:
     sent = await adapter.send(THREAD, streamed(part(adapter, "One")), key="k")
     sent = await adapter.update(THREAD, sent, part(adapter, "One **two**"), key="k")
     await adapter.finish(THREAD, sent, part(adapter, "One **two** three", "Yes"), key="k")
@@ -42,13 +45,13 @@ async def test_a_stream_in_a_thread_appends_only_what_is_new(fake, adapter):
     assert fake.channels["C1"][0]["blocks"][0]["type"] == "actions"
 
 
-async def test_outside_threads_a_stream_is_edited(fake, adapter):
+async def test_outside_threads_a_stream_is_edited(fake: Any, adapter: Any) -> None:
     sent = await adapter.send(ROOT, streamed(part(adapter, "One")), key="k")
     await adapter.finish(ROOT, sent, part(adapter, "One two"), key="k")
     assert methods(fake) == ["postMessage", "update"]
 
 
-async def test_a_workspace_without_streams_gets_edits(fake, adapter):
+async def test_a_workspace_without_streams_gets_edits(fake: Any, adapter: Any) -> None:
     fake.no_streams = True
     sent = await adapter.send(THREAD, streamed(part(adapter, "One")), key="k")
     await adapter.finish(THREAD, sent, part(adapter, "One two"), key="k")
@@ -56,14 +59,14 @@ async def test_a_workspace_without_streams_gets_edits(fake, adapter):
 
 
 @pytest.mark.parametrize("deed", ["update", "finish"])
-async def test_a_stream_that_slack_closed_is_edited(fake, adapter, deed):
+async def test_a_stream_that_slack_closed_is_edited(fake: Any, adapter: Any, deed: Any) -> None:
     sent = await adapter.send(THREAD, streamed(part(adapter, "One")), key="k")
     fake.channels["C1"][0]["streaming"] = False
     await getattr(adapter, deed)(THREAD, sent, part(adapter, "One two"), key="k")
     assert fake.shown("C1") == ["One two"]
 
 
-async def test_a_command_is_answered_through_its_own_address_while_it_lives(fake, adapter):
+async def test_a_command_is_answered_through_its_own_address_while_it_lives(fake: Any, adapter: Any) -> None:
     asked = Address(conversation="C1", handle=f"{fake.base_url}/respond/C1", handle_uses=5)
     assert (await adapter.send(asked, part(adapter, "Hello"), key="k")).platform_id == ""
     fake.used_up = True
@@ -71,7 +74,7 @@ async def test_a_command_is_answered_through_its_own_address_while_it_lives(fake
     assert methods(fake) == ["respond", "postMessage"]
 
 
-async def test_the_token_goes_to_slack_only(fake, adapter):
+async def test_the_token_goes_to_slack_only(fake: Any, adapter: Any) -> None:
     for url in (
         "https://evil.test/a",
         "http://files.slack.com/a",
@@ -89,7 +92,7 @@ async def test_the_token_goes_to_slack_only(fake, adapter):
         await adapter.fetch(gone, max_bytes=10)
 
 
-async def test_what_cannot_be_found_again_is_said_to_be_unknown(adapter, fake):
+async def test_what_cannot_be_found_again_is_said_to_be_unknown(adapter: Any, fake: Any) -> None:
     from datetime import UTC, datetime
 
     since = datetime.fromtimestamp(1, tz=UTC)
@@ -105,14 +108,14 @@ async def test_what_cannot_be_found_again_is_said_to_be_unknown(adapter, fake):
     assert found is not None
 
 
-def test_buttons_under_a_long_text_are_a_message_of_their_own():
+def test_buttons_under_a_long_text_are_a_message_of_their_own() -> None:
     adapter = cases.adapter("slack")
     parts = adapter.render(Reply(text="word " * 700, quick_replies=(QuickReply(label="Yes", value="y"),)))
     assert len(parts) == 2
     assert "blocks" not in parts[0].payload and "blocks" in parts[1].payload
 
 
-def test_nothing_that_could_be_used_in_our_place_is_kept():
+def test_nothing_that_could_be_used_in_our_place_is_kept() -> None:
     for item in cases.inbound("slack"):
         for event in cases.adapter("slack").parse(cases.request("slack", item.body)):
             raw = getattr(event, "raw", {})

@@ -102,7 +102,7 @@ class WebApi:
         body: dict[str, object] = {
             "channel": address.conversation,
             "oldest": f"{since.timestamp():.6f}",
-            "include_all_metadata": True,
+            "include_all_metadata": "true",
             "limit": PAGE,
         }
         method = "conversations.replies" if address.thread else "conversations.history"
