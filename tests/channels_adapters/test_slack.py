@@ -1,12 +1,24 @@
 """What only Slack does."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from channels_adapters import errors
-from channels_adapters.types import Address, Attachment, AttachmentKind, Part, QuickReply, Reply, streamed
+from channels_adapters.types import (
+    Address,
+    Attachment,
+    AttachmentKind,
+    InboundMessage,
+    Part,
+    QuickReply,
+    Reply,
+    streamed,
+)
 from tests.conformance import cases
 from tests.support.http import SocketHttp
 from tests.support.platforms.slack import FakeSlack
@@ -120,3 +132,29 @@ def test_nothing_that_could_be_used_in_our_place_is_kept() -> None:
         for event in cases.adapter("slack").parse(cases.request("slack", item.body)):
             raw = getattr(event, "raw", {})
             assert not {"token", "response_url", "trigger_id"} & set(raw)
+
+
+@given(words=st.text(alphabet="<>|@#!&;^aU: /\n", max_size=40))
+@settings(max_examples=400, deadline=None)
+def test_any_text_can_be_read(words: str) -> None:
+    said = FakeSlack().said("QQQ", number=1).replace(b'"QQQ"', json.dumps(words).encode())
+    (event,) = cases.adapter("slack").parse(cases.request("slack", said))
+    assert isinstance(event, InboundMessage)
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ("<|x>", "x"),
+        ("<!here> <!subteam^S1|@team> <#C1|general> <#C2> <@U2|ann>", "@here @team #general #C2 @ann"),
+        ("<mailto:a@b.org|a@b.org> <tel:+1|call>", "a@b.org call (+1)"),
+        ("1 &lt; 2 &amp;&amp; &amp;lt;", "1 < 2 && &lt;"),
+        ("<@UBOT>, hi", "hi"),
+        ("<@UBOT>", "@UBOT"),
+    ],
+)
+def test_mrkdwn_is_read_as_people_see_it(sent: str, read: str) -> None:
+    said = FakeSlack().said("QQQ", number=1).replace(b"QQQ", sent.encode())
+    (event,) = cases.adapter("slack").parse(cases.request("slack", said))
+    assert isinstance(event, InboundMessage)
+    assert event.text == read

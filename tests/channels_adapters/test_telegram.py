@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from channels_adapters import errors
 from channels_adapters.types import Address, Attachment, AttachmentKind, InboundMessage, Part, Reply, streamed
@@ -12,6 +14,7 @@ from tests.conformance import cases
 from tests.support.http import SocketHttp
 from tests.support.platforms.telegram import FakeTelegram
 
+KINDS = ["mention", "text_mention", "bot_command", "bold"]
 PRIVATE, GROUP = Address(conversation="7"), Address(conversation="-1001")
 
 
@@ -104,3 +107,13 @@ def test_without_a_name_any_bots_name_counts_in_groups() -> Any:
     assert addressed("@some_bot hi", username="") and not addressed("@ann hi", username="")
     assert not addressed("@some_bot hi", username="hub_bot")
     assert addressed("@ann hi", respond_in_groups="all")
+
+
+@given(words=st.text(max_size=30), start=st.integers(-5, 40), size=st.integers(-5, 40), kind=st.sampled_from(KINDS))
+@settings(max_examples=300, deadline=None)
+def test_any_entity_can_be_read(words: str, start: int, size: int, kind: str) -> None:
+    update = json.loads(FakeTelegram().said("x" + words, number=1, conversation="-1"))
+    update["message"]["entities"] = [{"type": kind, "offset": start, "length": size}]
+    (event,) = cases.adapter("telegram").parse(cases.request("telegram", json.dumps(update).encode()))
+    assert isinstance(event, InboundMessage)
+    assert event.text

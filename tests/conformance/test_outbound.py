@@ -190,6 +190,18 @@ def test_long_replies_stay_within_the_limit(slug: Any, text: Any) -> None:
     assert all(sign < "\ud800" or sign > "\udfff" for part in parts for sign in part.text[:1] + part.text[-1:])
 
 
+@pytest.mark.parametrize("slug", [slug for slug in cases.PUSHED if cases.adapter(slug).capabilities.stream != "none"])
+def test_finished_parts_of_a_growing_reply_do_not_change(slug: str) -> None:
+    """While an answer streams, only its last part is still open."""
+    adapter = cases.adapter(slug)
+    before: list[str] = []
+    for end in range(100, 30_000, 397):
+        texts = [part.text for part in adapter.render(Reply(text=LONG[:end]))]
+        assert texts[: max(len(before) - 1, 0)] == before[:-1]
+        before = texts
+    assert len(before) > 3
+
+
 @pytest.mark.parametrize("slug", cases.PUSHED)
 async def test_long_replies_are_taken_by_the_platform(slug: Any) -> None:
     async with FAKES[slug]() as platform, SocketHttp() as http:
