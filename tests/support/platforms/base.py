@@ -6,7 +6,7 @@ async with FakeTelegram() as fake:
     await fake.refuse()                         # connections are refused until `await fake.listen()`
     fake.shown("7")                             # texts that a person in chat 7 now sees
     fake.calls                                  # every call that was understood, in order
-    await fake.deliver(hub_url, fake.said(\"hi\", number=1))  # a person's message as a signed webhook
+    await fake.deliver(hub_url, fake.said("hi", number=1))  # a person's message as a signed webhook
 """
 
 import asyncio
