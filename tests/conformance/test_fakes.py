@@ -16,7 +16,7 @@ from tests.support.platforms.registry import FAKES
 
 @pytest.mark.parametrize("slug", cases.PUSHED)
 async def test_a_delivered_webhook_is_authentic_and_a_redelivery_has_its_key(slug: str) -> None:
-    keys = []
+    keys: list[str] = []
 
     async def edge(request: web.Request) -> web.Response:
         frozen = WebhookRequest(
