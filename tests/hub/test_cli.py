@@ -58,7 +58,7 @@ def test_a_held_folder_is_named(tmp_path: Path) -> None:
     assert f"in use by a long import (process {os.getpid()})" in done.stderr
     assert status["running"] is True
     assert status["purpose"] == "a long import"
-    assert [one["name"] for one in status["servers"]] == ["Valkey"]
+    assert [(one["name"], one["alive"]) for one in status["servers"]] == [("Valkey", True)]
 
 
 @pytest.mark.slow
