@@ -37,7 +37,7 @@ _REPLAY = """
 WITH chosen AS (
     SELECT id, session_id, message_id, position FROM delivery WHERE id = ANY(%(ids)s) AND status IN ('dead', 'unknown')
 ), again AS (
-    UPDATE delivery d SET status = 'pending', due_at = now(), expires_at = greatest(d.expires_at, now() + %(window)s),
+    UPDATE delivery d SET status = 'pending', due_at = now(), expires_at = greatest(d.expires_at, now() + make_interval(secs => %(window)s)),
         lease_owner = NULL, lease_until = NULL, detail = 'sent again by an operator'
     WHERE d.id IN (SELECT id FROM chosen)
        OR (d.status = 'skipped' AND EXISTS (SELECT 1 FROM chosen c WHERE c.session_id = d.session_id
@@ -70,7 +70,7 @@ def replay(tenant_id: UUID, delivery_ids: Sequence[UUID]) -> list[UUID]:
     ids = list(delivery_ids)[:MOST]
     with tenant_scope(tenant_id), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_LOCK, (ids,))
-        cursor.execute(_REPLAY, {"ids": ids, "window": WINDOW})
+        cursor.execute(_REPLAY, {"ids": ids, "window": WINDOW.total_seconds()})
         rows: list[Any] = cursor.fetchall()
         now = timezone.now()
         Event.objects.bulk_create(

@@ -77,7 +77,7 @@ def _first_administrator() -> dict[str, str]:
     if users._default_manager.filter(is_superuser=True).exists():
         return {}
     password = secrets.token_urlsafe(12)
-    users._default_manager.create_superuser(ADMIN, "", password)  # type: ignore[attr-defined]  # the user manager's
+    users._default_manager.create_superuser(ADMIN, "", password)
     return {"user": ADMIN, "password": password}
 
 

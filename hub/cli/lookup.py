@@ -83,9 +83,7 @@ def connection(of: "Tenant", named: str) -> "Connection":
         return found[0]
     if found:
         raise CommandFailed(f"several connections are called {named!r}: give the id or the public id")
-    raise CommandFailed(
-        f"tenant {of.slug!r} has no connection {named!r}; see: hub connection list --tenant {of.slug}"
-    )
+    raise CommandFailed(f"tenant {of.slug!r} has no connection {named!r}; see: hub connection list --tenant {of.slug}")
 
 
 def as_uuid(text: str) -> UUID | None:

@@ -21,9 +21,7 @@ def list_(output: Output, slug: str, status: str | None, limit: int) -> None:
     with lookup.work("hub replay list"):
         from hub import replay
 
-        found = replay.waiting(
-            lookup.tenant(slug).id, statuses=[status] if status else replay.REPLAYABLE, limit=limit
-        )
+        found = replay.waiting(lookup.tenant(slug).id, statuses=[status] if status else replay.REPLAYABLE, limit=limit)
     rows = [
         {
             "id": str(one.id),
