@@ -50,8 +50,8 @@ def matrix() -> str:
     """The whole page."""
     found = adapters().values()
     sections = [_section(title, columns, list(found)) for title, columns in COLUMNS.items()]
-    head = "# What each channel can do\n\nMade by `python -m channels_adapters.matrix docs/channels/matrix.md`; do not edit."
-    return "\n\n".join([head, *sections]) + "\n"
+    origin = "Made by `python -m channels_adapters.matrix docs/channels/matrix.md`; do not edit."
+    return "\n\n".join(["# What each channel can do", origin, *sections]) + "\n"
 
 
 def _section(title: str, columns: dict[str, Callable[[Capabilities], str]], found: list[AdapterType]) -> str:

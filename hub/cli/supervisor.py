@@ -91,6 +91,7 @@ class Supervisor:
             return
         servers = Servers(env.layout)
         await asyncio.to_thread(servers.start, with_postgres=env.embedded_postgres, with_valkey=env.embedded_valkey)
+        env.layout.address_file.write_text(env.site_url)
         if env.embedded_postgres:
             env.master_key_bytes()
         watcher = asyncio.create_task(servers.supervise(), name="supervise-servers")

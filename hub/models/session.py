@@ -14,7 +14,7 @@ class SessionOwner(models.TextChoices):
 
 
 class Session(TenantOwned):
-    """One conversation on one connection. `current` is unique per connection and address; `/new` raises `generation`.
+    """One conversation. `current` is unique per connection and address; `/new` raises `generation`.
 
     Queue columns, changed only by the ledger under this row's lock:
     `due_turns` waiting turns; `due_at` when a runner should look (while leased: when the lease ends, so a lease that
@@ -72,8 +72,6 @@ class Session(TenantOwned):
         ]
         indexes = [
             models.Index(fields=["tenant", "due_at"], condition=models.Q(due_at__isnull=False), name="session_due"),
-            models.Index(
-                fields=["lease_owner"], condition=models.Q(lease_owner__isnull=False), name="session_leased"
-            ),
+            models.Index(fields=["lease_owner"], condition=models.Q(lease_owner__isnull=False), name="session_leased"),
             models.Index(fields=["tenant", "-last_inbound_at"], name="session_recent"),
         ]

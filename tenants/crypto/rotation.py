@@ -42,14 +42,13 @@ def registered_columns() -> tuple[SealedColumn, ...]:
     return tuple(_columns.values())
 
 
-async def rotate_master(pools: Pools, master: MasterKeys, *, batch: int = 500) -> int:
+async def rotate_master(pools: Pools, master: MasterKeys) -> int:
     """Rewrap every data key under the ring's primary; returns how many. Only then may the old master key be removed."""
     async with pools.ops(REASON) as conn:
         tenants = [row[0] for row in await (await conn.execute("SELECT id FROM tenant ORDER BY id")).fetchall()]
     rewrapped = 0
-    for start in range(0, len(tenants), batch):
-        for tenant_id in tenants[start : start + batch]:
-            rewrapped += await _rewrap(pools, master, tenant_id)
+    for tenant_id in tenants:
+        rewrapped += await _rewrap(pools, master, tenant_id)
     return rewrapped
 
 

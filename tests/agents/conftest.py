@@ -1,62 +1,33 @@
-"""An embedded PostgreSQL and Valkey with migrated tables for this package, started only for the tests that ask."""
+"""One tenant on the run's PostgreSQL and Valkey, for the tests that ask."""
 
-# ruff: noqa: E402 - Django is set up before its models are imported
-
-import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.agents.settings")
-
-import django
 import psycopg
 import pytest
 from redis.asyncio import Redis
 
-from hub.embedded import Layout, Servers, postgres
-
-django.setup()
-
-from django.core.management import call_command
-from django.db import connections
-
 from tenants.crypto import MasterKeys, Vault
 from tenants.db.pools import Pools
-from tenants.db.roles import create_roles
 from tenants.ids import uuid7
+from tests.conftest import Database
 
 
 @dataclass
 class World:
-    """One tenant on real servers, and one process's means to reach them."""
+    """One process's means to reach the servers, and a tenant there."""
 
-    layout: Layout
+    database: Database
     tenant_id: UUID
     pools: Pools
     vault: Vault
     redis: Redis
 
 
-@pytest.fixture(scope="session")
-def layout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
-    servers = Servers(Layout(Path(tmp_path_factory.mktemp("agents")) / "data"), postgres_settings={"fsync": "off"})
-    servers.start()
-    found = servers.layout
-    postgres.ensure_database(found.superuser_dsn, "hub")
-    create_roles(found.superuser_dsn, prefix="hub", databases=["hub"])
-    for alias, user in (("default", "hub_login"), ("owner", "hub_owner")):
-        connections[alias].settings_dict.update(NAME="hub", USER=user, HOST=str(found.run_dir), PORT="5432")
-    call_command("migrate", database="owner", verbosity=0)
-    yield found
-    connections.close_all()
-    servers.stop()
-
-
-def make_tenant(layout: Layout) -> UUID:
+def make_tenant(database: Database) -> UUID:
     tenant_id = uuid7()
-    with psycopg.connect(layout.dsn("postgres", database="hub"), autocommit=True) as conn:
+    with psycopg.connect(database.superuser_dsn, autocommit=True) as conn:
         conn.execute(
             "INSERT INTO tenant (id, name, slug, plan_id, status, zone, suite, language) "
             "SELECT %s, 'T', %s, id, 'active', 'UTC', 'aes256gcm', 'en' FROM plan LIMIT 1",
@@ -66,11 +37,11 @@ def make_tenant(layout: Layout) -> UUID:
 
 
 @pytest.fixture
-async def world(layout: Layout) -> AsyncIterator[World]:
-    pools = Pools(layout.dsn("hub_login", database="hub"))
+async def world(database: Database, redis_url: str) -> AsyncIterator[World]:
+    pools = Pools(database.login_dsn)
     vault = Vault(MasterKeys(bytes(range(32))), pools)
-    redis = Redis.from_url(layout.redis_url)
+    redis = Redis.from_url(redis_url)
     await pools.open()
-    yield World(layout, make_tenant(layout), pools, vault, redis)
+    yield World(database, make_tenant(database), pools, vault, redis)
     await redis.aclose()
     await pools.close()

@@ -56,7 +56,7 @@ async def made(world: World, server: ModelServer, **changes: Any) -> UUID:
             agent.routes = [{"provider": "openai", "model": "scripted", "base_url": server.url}]
             agent.seal_keys(world.vault, ["sk-canary-key"])
             agent.save()
-            return agent.id  # type: ignore[no-any-return]
+            return agent.id
 
     return await asyncio.to_thread(create)
 
@@ -201,9 +201,9 @@ async def test_nothing_is_stored_in_the_clear(
     weather = ToolSchema(name="weather", description="Weather.", parameters={"type": "object"})
     asked = InputMessage(seq=1, text='[[tool name=weather args={"x": "canary-text"}]]')
     await one_turn(world, runtime, spec, key, asked, 0, client_tools=[weather])
-    with psycopg.connect(world.layout.dsn("postgres", database="hub")) as conn:
+    with psycopg.connect(world.database.superuser_dsn) as conn:
         for table in ("agent", "checkpoint", "tool_call", "memory_line"):
-            dump = str(conn.execute(f"SELECT * FROM {table}").fetchall())  # type: ignore[call-overload]
+            dump = str(conn.execute(f"SELECT * FROM {table}").fetchall())
             assert "canary" not in dump
             assert b"canary".hex() not in dump
 

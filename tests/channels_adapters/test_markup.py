@@ -1,5 +1,7 @@
 """CommonMark in, a dialect out."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,24 +32,27 @@ CASES = [
 
 
 @pytest.mark.parametrize(("source", "telegram", "slack"), CASES)
-def test_dialects(source, telegram, slack):
+def test_dialects(source: Any, telegram: Any, slack: Any) -> None:
     assert render(source, TELEGRAM) == telegram
     assert render(source, SLACK) == slack
 
 
-def test_plain_text():
+def test_plain_text() -> None:
     assert to_plain("# T\n\n**b** [l](https://x.y) `c` <https://a.b>") == "T\n\nb l (https://x.y) c https://a.b"
 
 
 MARK = st.lists(
-    st.sampled_from(["*", "**", "_", "`", "```", "~~", "> ", "- ", "1. ", "# ", "\n", "\n\n", "|", "|-|", "<", ">", "&", "[", "](https://x.y)", "!", "a", " b ", "好", "<b>", "\\", '"']),
+    st.sampled_from(
+        ["*", "**", "_", "`", "```", "~~", "> ", "- ", "1. ", "# ", "\n", "\n\n", "|", "|-|", "<", ">", "&", "[",
+         "](https://x.y)", "!", "a", " b ", "好", "<b>", "\\", '"']
+    ),
     max_size=60,
 ).map("".join)  # fmt: skip
 
 
 @given(text=MARK)
 @settings(max_examples=600, deadline=None)
-def test_telegram_reads_every_html_that_is_made(text):
+def test_telegram_reads_every_html_that_is_made(text: Any) -> None:
     shown, problem = visible(render(text, TELEGRAM))
     assert problem == ""
     assert "<" in text or "&" in text or "<" not in shown
@@ -55,7 +60,7 @@ def test_telegram_reads_every_html_that_is_made(text):
 
 @given(text=MARK)
 @settings(max_examples=300, deadline=None)
-def test_slack_gets_no_reference_that_was_not_a_link(text):
+def test_slack_gets_no_reference_that_was_not_a_link(text: Any) -> None:
     made = render(text, SLACK)
     assert "<!" not in made and "<@" not in made and "<#" not in made
     assert render(text, PLAIN) is not None
@@ -63,7 +68,7 @@ def test_slack_gets_no_reference_that_was_not_a_link(text):
 
 @given(text=MARK, limit=st.integers(20, 60))
 @settings(max_examples=300, deadline=None)
-def test_pieces_fit_as_people_read_them(text, limit):
+def test_pieces_fit_as_people_read_them(text: Any, limit: Any) -> None:
     for piece in pieces(text, TELEGRAM, limit=limit, unit="utf16"):
         assert length(piece.plain, "utf16") <= limit
         assert visible(piece.markup)[1] == ""

@@ -2,6 +2,7 @@
 
 import sys
 import types
+from typing import Any, cast
 
 import pytest
 
@@ -15,7 +16,7 @@ class {name}(ApiAdapter):
 """
 
 
-def package(tmp_path, monkeypatch, **modules: str) -> types.ModuleType:
+def package(tmp_path: Any, monkeypatch: Any, **modules: str) -> types.ModuleType:
     folder = tmp_path / "odd_platforms"
     folder.mkdir()
     (folder / "__init__.py").write_text("")
@@ -26,20 +27,20 @@ def package(tmp_path, monkeypatch, **modules: str) -> types.ModuleType:
         monkeypatch.delitem(sys.modules, name)
     import odd_platforms  # type: ignore[import-not-found]
 
-    return odd_platforms
+    return cast(types.ModuleType, odd_platforms)
 
 
-def test_the_five_channels_are_found():
+def test_the_five_channels_are_found() -> None:
     assert {"api", "slack", "telegram", "web", "webhook"} <= set(registry.adapters())
     assert registry.adapter_type("telegram").slug == "telegram"
 
 
-def test_an_unknown_channel_names_the_known_ones():
+def test_an_unknown_channel_names_the_known_ones() -> None:
     with pytest.raises(registry.ChannelUnknown, match="telegram"):
         registry.adapter_type("telegraph")
 
 
-def test_a_good_module(tmp_path, monkeypatch):
+def test_a_good_module(tmp_path: Any, monkeypatch: Any) -> None:
     found = registry.discover(package(tmp_path, monkeypatch, one=GOOD.format(name="One", slug="one", title="One")))
     assert list(found) == ["one"]
 
@@ -55,11 +56,11 @@ def test_a_good_module(tmp_path, monkeypatch):
         (GOOD.format(name="A", slug="bad", title="A") + "    capabilities = None\n", "capabilities"),
     ],
 )
-def test_a_bad_module_is_named(tmp_path, monkeypatch, text, words):
+def test_a_bad_module_is_named(tmp_path: Any, monkeypatch: Any, text: Any, words: Any) -> None:
     with pytest.raises(registry.RegistryBroken, match=words):
         registry.discover(package(tmp_path, monkeypatch, bad=text))
 
 
-def test_a_module_that_cannot_be_imported_is_not_passed_over(tmp_path, monkeypatch):
+def test_a_module_that_cannot_be_imported_is_not_passed_over(tmp_path: Any, monkeypatch: Any) -> None:
     with pytest.raises(ImportError):
         registry.discover(package(tmp_path, monkeypatch, bad="import no_such_module_at_all"))

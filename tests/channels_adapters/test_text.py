@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -40,7 +41,7 @@ def bare(text: str) -> str:
 
 @given(text=TEXTS, limit=st.integers(16, 90), unit=st.sampled_from(UNITS))
 @settings(max_examples=500, deadline=None)
-def test_every_piece_fits(text, limit, unit):
+def test_every_piece_fits(text: Any, limit: Any, unit: Any) -> None:
     for piece in split(text, limit=limit, unit=unit):
         assert length(piece, unit) <= limit
         assert piece.strip()
@@ -49,13 +50,13 @@ def test_every_piece_fits(text, limit, unit):
 
 @given(text=PROSE, limit=st.integers(16, 90), unit=st.sampled_from(UNITS))
 @settings(max_examples=300, deadline=None)
-def test_nothing_is_lost_from_prose(text, limit, unit):
+def test_nothing_is_lost_from_prose(text: Any, limit: Any, unit: Any) -> None:
     assert bare("".join(split(text, limit=limit, unit=unit))) == bare(text)
 
 
 @given(lines=st.lists(st.text("abc 好", min_size=1, max_size=14), min_size=1, max_size=60), limit=st.integers(48, 120))
 @settings(max_examples=300, deadline=None)
-def test_a_cut_fence_is_closed_and_opened_again_with_its_info(lines, limit):
+def test_a_cut_fence_is_closed_and_opened_again_with_its_info(lines: Any, limit: Any) -> None:
     body = "\n".join(line.strip() or "x" for line in lines)
     pieces = split(f"Before\n\n```python title\n{body}\n```\nAfter", limit=limit)
     inner = []
@@ -69,7 +70,7 @@ def test_a_cut_fence_is_closed_and_opened_again_with_its_info(lines, limit):
 
 @given(text=TEXTS, more=TEXTS, limit=st.integers(16, 90), unit=st.sampled_from(UNITS))
 @settings(max_examples=300, deadline=None)
-def test_pieces_of_a_growing_text_stay(text, more, limit, unit):
+def test_pieces_of_a_growing_text_stay(text: Any, more: Any, limit: Any, unit: Any) -> None:
     """Complete pieces are those behind which another one is certain: the text there is longer than a piece."""
     text = text.strip("\n")
     first, second = split(text, limit=limit, unit=unit), split(text + "x" + more, limit=limit, unit=unit)
@@ -78,7 +79,7 @@ def test_pieces_of_a_growing_text_stay(text, more, limit, unit):
 
 @given(text=PROSE, limit=st.integers(40, 90), unit=st.sampled_from(UNITS))
 @settings(max_examples=300, deadline=None)
-def test_no_sign_is_torn(text, limit, unit):
+def test_no_sign_is_torn(text: Any, limit: Any, unit: Any) -> None:
     for piece in split(text, limit=limit, unit=unit):
         assert not unicodedata.combining(piece[0])
         assert piece[0] != "\u200d" and piece[-1] != "\u200d"
@@ -97,18 +98,18 @@ def test_no_sign_is_torn(text, limit, unit):
         (" \n ", []),
     ],
 )
-def test_where_a_reader_would_cut(text, pieces):
+def test_where_a_reader_would_cut(text: Any, pieces: Any) -> None:
     assert split(text, limit=20) == pieces
 
 
-def test_a_fence_is_not_opened_at_the_very_end():
+def test_a_fence_is_not_opened_at_the_very_end() -> None:
     assert split("some words here\n```python\ncode = 1\nmore = 2\n```", limit=30)[0] == "some words here"
 
 
-def test_a_long_text_takes_little_time():
+def test_a_long_text_takes_little_time() -> None:
     assert len(split("word " * 200_000, limit=4096)) > 200
 
 
-def test_too_small_a_limit_is_a_mistake():
+def test_too_small_a_limit_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="limit"):
         split("text", limit=8)

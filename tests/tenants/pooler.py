@@ -4,7 +4,7 @@ import asyncio
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PORT = 6432
@@ -144,10 +144,8 @@ def running_pooler(*, server_socket: Path, folder: Path, database: str) -> Itera
     task = loop.create_task(pooler.serve(ready))
 
     def run() -> None:
-        try:
+        with suppress(asyncio.CancelledError):
             loop.run_until_complete(task)
-        except asyncio.CancelledError:
-            pass
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

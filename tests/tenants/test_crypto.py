@@ -258,17 +258,17 @@ async def test_rotation_under_use(
     assert reads > 5
     await rotation.reseal(pools, vault, tenant, "content", batch=7)
     assert await rotation.reseal(pools, vault, tenant, "content") == 0
-    with psycopg.connect(database.superuser_dsn) as conn:
-        bodies = conn.execute("SELECT body FROM sealed WHERE tenant_id = %s", (tenant,)).fetchall()
+    with psycopg.connect(database.superuser_dsn) as admin:
+        bodies = admin.execute("SELECT body FROM sealed WHERE tenant_id = %s", (tenant,)).fetchall()
         assert {key_id_of(row[0]) for row in bodies} == {new}
         retired = "SELECT id FROM data_key WHERE tenant_id = %s AND purpose = 'content' AND retired_at IS NOT NULL"
-        assert conn.execute(retired, (tenant,)).fetchall() == []  # other processes may still hold the old one
-        conn.execute(
+        assert admin.execute(retired, (tenant,)).fetchall() == []  # other processes may still hold the old one
+        admin.execute(
             "UPDATE data_key SET active_from = active_from - interval '1 hour' WHERE tenant_id = %s", (tenant,)
         )
-        conn.commit()
+        admin.commit()
         await rotation.reseal(pools, vault, tenant, "content")
-        assert conn.execute(retired, (tenant,)).fetchall() == [(old,)]
+        assert admin.execute(retired, (tenant,)).fetchall() == [(old,)]
 
 
 async def test_rotation_of_the_master_key(pools: Pools, tenant: UUID, database: Database) -> None:

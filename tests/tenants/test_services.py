@@ -24,6 +24,7 @@ from tenants.models import Plan, Quota, Tenant
 from tenants.plans import change_plan, create_tenant
 from tenants.usage import Reservation, Spent, settle
 from tests.conftest import Database
+from tests.tenants.support import close
 
 
 @pytest.fixture
@@ -131,12 +132,12 @@ async def test_keys_are_found_by_the_narrow_role(pools: Pools, pair: tuple[UUID,
     assert not await sync_to_async(keys.revoke)(pair[1], good.id)
     assert await sync_to_async(keys.revoke)(pair[0], good.id)
     assert await keys.find_by_secret(pools, good.key) is None
-    await sync_to_async(lambda: connection.close())()
+    await sync_to_async(close)()
 
 
 async def _tenant() -> UUID:
     made = await sync_to_async(create_tenant)(f"q{uuid4().hex[:12]}", "Quota", zone="Asia/Shanghai")
-    await sync_to_async(lambda: connection.close())()
+    await sync_to_async(close)()
     return made.id
 
 
@@ -196,7 +197,8 @@ async def test_a_new_day_begins_in_the_tenants_zone(pools: Pools, database: Data
         assert await quotas.alerts(conn, tenant_id) == []
         await conn.execute(
             "UPDATE quota SET period_start = date_trunc('day', now(), 'Asia/Shanghai') - interval '1 second', "
-            "alerted_at = date_trunc('day', now(), 'Asia/Shanghai') - interval '1 second' WHERE metric = 'tokens_per_day'"
+            "alerted_at = date_trunc('day', now(), 'Asia/Shanghai') - interval '1 second' "
+            "WHERE metric = 'tokens_per_day'"
         )
         standing = (await quotas.limits(conn, tenant_id))["tokens_per_day"]
         assert (standing.used, standing.reserved) == (0, 10)
@@ -229,7 +231,7 @@ async def test_a_crossing_is_reported_to_one_of_many(pools: Pools, database: Dat
     async with pools.app(tenant_id) as conn:
         assert await quotas.alerts(conn, tenant_id) == []
         assert (await quotas.limits(conn, tenant_id))["documents"].left is None
-    await sync_to_async(lambda: connection.close())()
+    await sync_to_async(close)()
 
 
 def test_a_user_finds_its_tenants(tenant: Tenant) -> None:

@@ -291,9 +291,9 @@ def _readable(words: str, ours: str) -> str:
 
 def _reference(found: re.Match[str]) -> str:
     target, _, label = found[1].partition("|")
-    if target[0] in "@#":
+    if target.startswith(("@", "#")):
         return target[0] + (label or target[1:])
-    if target[0] == "!":
+    if target.startswith("!"):
         return f"@{label.lstrip('@') or target[1:].partition('^')[0]}"
     bare = target.removeprefix("mailto:").removeprefix("tel:")
-    return f"{label} ({bare})" if label and label != bare else bare
+    return f"{label} ({bare})" if label and bare and label != bare else bare or label

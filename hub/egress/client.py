@@ -1,0 +1,159 @@
+"""The guarded connections: resolver, sockets and sessions."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Self
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from hub.egress.http import REDIRECTS, GuardedHttp
+from hub.egress.keys import Keys
+from hub.egress.policy import Policy, Refused
+
+Lookup = Callable[[str, int], Awaitable[list[str]]]
+"""All addresses of a host name; raises OSError."""
+
+CONNECT_SECONDS: Final = 3.0
+RESOLVE_SECONDS: Final = 3.0
+IDLE_SECONDS: Final = 30.0
+MAX_CONNECTIONS: Final = 2000
+
+
+async def lookup(host: str, port: int) -> list[str]:
+    """The system's answers for a name, within a time limit."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(RESOLVE_SECONDS):
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(info[4][0]) for info in found))
+
+
+class _Resolver(AbstractResolver):
+    def __init__(self, policy: Policy, find: Lookup) -> None:
+        self._policy = policy
+        self._find = find
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 (answers of both)
+    ) -> list[ResolveResult]:
+        addresses = await self._find(host, port)
+        if not addresses:
+            raise OSError(f"{host} has no address")
+        self._policy.check_answers(host, port, addresses)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in addresses
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class RedirectRefused(aiohttp.ClientError):
+    """A model endpoint answered with a redirect: its key must not follow."""
+
+
+class Egress:
+    """The guarded connections of one process: `session` for providers, `http` for adapters, `keys` for signatures."""
+
+    def __init__(self, *, allow: Sequence[str] = (), find: Lookup = lookup) -> None:
+        self.policy = Policy(allow)
+        self._find = find
+        self._session: aiohttp.ClientSession | None = None
+        self._plain: aiohttp.ClientSession | None = None
+        self.http = GuardedHttp(self)
+        self.keys = Keys(self.http)
+
+    async def open(self) -> None:
+        """Make the sessions; needs a running loop. Idempotent."""
+        if self._session is not None and not self._session.closed:
+            return
+        connector = aiohttp.TCPConnector(
+            limit=MAX_CONNECTIONS,
+            resolver=_Resolver(self.policy, self._find),
+            ttl_dns_cache=10,
+            keepalive_timeout=IDLE_SECONDS,
+            socket_factory=self._socket,
+        )
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+        self._session = _session(connector, limits, self._check, _refuse_redirect)
+        self._plain = _session(connector, limits, self._check)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._session is not None and self._plain is not None:
+            connector = self._session.connector
+            await self._session.close()
+            await self._plain.close()
+            if connector is not None:
+                await connector.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """For providers, which set their own limits: bad addresses and redirects raise aiohttp.ClientError."""
+        return _opened(self._session)
+
+    @property
+    def plain(self) -> aiohttp.ClientSession:
+        """As `session`, but a redirect is an answer; every request must say `allow_redirects=False`."""
+        return _opened(self._plain)
+
+    async def _check(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        try:
+            self.policy.check_url(request.url)
+        except Refused as error:
+            raise aiohttp.ClientConnectorError(request.connection_key, error) from None
+        return await send(request)
+
+    def _socket(self, info: Any) -> socket.socket:
+        family, kind, protocol, _, address = info
+        self.policy.check_address(address[0], address[1])
+        made = socket.socket(family, kind, protocol)
+        made.setblocking(False)
+        return made
+
+
+def _session(
+    connector: aiohttp.BaseConnector, limits: aiohttp.ClientTimeout, *middlewares: aiohttp.ClientMiddlewareType
+) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        connector_owner=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=limits,
+        trust_env=False,
+        read_bufsize=256 * 1024,
+        middlewares=middlewares,
+    )
+
+
+def _opened(session: aiohttp.ClientSession | None) -> aiohttp.ClientSession:
+    if session is None:
+        raise RuntimeError("the egress client is not open")
+    return session
+
+
+async def _refuse_redirect(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    response = await send(request)
+    if response.status in REDIRECTS:
+        response.close()
+        raise RedirectRefused(f"{request.url.raw_host} answered with a redirect, which is not followed")
+    return response
