@@ -3,7 +3,6 @@
 import time
 
 import structlog
-from celery import current_app
 from kombu.exceptions import OperationalError
 
 from hub.ledger.leases import Leases
@@ -53,4 +52,6 @@ class Sweeper:
 
 def send_summary(tenant_id: str, batch_id: str) -> None:
     """Queue one summary for Celery."""
-    current_app.send_task("memory.summarise", args=[tenant_id, batch_id], retry=False)
+    from hub.celery import app  # here: processes that run no turns need no Celery
+
+    app.send_task("memory.summarise", args=[tenant_id, batch_id], retry=False)
