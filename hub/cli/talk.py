@@ -16,6 +16,8 @@ from hub.cli.output import CommandFailed
 CONNECT_SECONDS = 10.0
 MAX_FRAME = 4 << 20
 RECONNECTS = 10
+Show = Callable[[str, dict[str, Any]], None]
+"""Sees the type and the content of each frame on the way to an answer."""
 
 
 class SocketLost(Exception):
@@ -50,7 +52,7 @@ class Talk:
         if self._http is not None:
             await self._http.close()
 
-    async def ask(self, text: str, show: Callable[[str, dict[str, Any]], None]) -> dict[str, Any]:
+    async def ask(self, text: str, show: Show) -> dict[str, Any]:
         """Say `text` and return the answer's stored message; `show` sees each frame on the way.
 
         A lost socket is made again and the message said again under its id, which the hub recognises.
@@ -69,25 +71,19 @@ class Talk:
         """End the running answer."""
         await self._send(type="stop")
 
-    async def _answer(self, client_id: str, show: Callable[[str, dict[str, Any]], None]) -> dict[str, Any]:
+    async def _answer(self, client_id: str, show: Show) -> dict[str, Any]:
         asked: int | None = None
-        early: list[dict[str, Any]] = []
+        answers: list[dict[str, Any]] = []  # one may be faster than the ack that says which question it is for
         async for frame in self._frames():
-            kind = frame["type"]
-            if kind == "error":
+            if frame["type"] == "ack" and frame.get("client_id") == client_id:
+                asked = _accepted(frame)
+            elif frame["type"] == "message" and frame["message"]["role"] == "assistant":
+                answers.append(frame["message"])
+            elif frame["type"] == "error":
                 raise CommandFailed(f"the hub refuses: {frame.get('message', frame.get('code'))}")
-            if kind == "ack" and frame.get("client_id") == client_id:
-                if frame["status"] != "accepted":
-                    raise CommandFailed(f"the hub took the message but does not answer it: {frame.get('reason')}")
-                asked = int(frame["seq"])
-                if done := next((one for one in early if _ends(one, asked)), None):
-                    return done
-            elif kind == "message" and frame["message"]["role"] == "assistant":
-                if asked is None:  # it may have been faster than the ack
-                    early.append(frame["message"])
-                elif _ends(frame["message"], asked):
-                    return dict(frame["message"])
-            show(kind, frame)
+            if asked is not None and (done := _ending(answers, asked)):
+                return done
+            show(frame["type"], frame)
         raise SocketLost("the hub closed the socket")
 
     async def _frames(self) -> AsyncIterator[dict[str, Any]]:
@@ -152,5 +148,13 @@ async def talk(address: str) -> AsyncIterator[Talk]:
         yield made
 
 
-def _ends(message: dict[str, Any], asked: int) -> bool:
-    return int(message["seq"]) > asked and bool(message.get("turn_id"))
+def _accepted(ack: dict[str, Any]) -> int:
+    """The place of the question in the conversation."""
+    if ack["status"] != "accepted":
+        raise CommandFailed(f"the hub took the message but does not answer it: {ack.get('reason')}")
+    return int(ack["seq"])
+
+
+def _ending(answers: list[dict[str, Any]], asked: int) -> dict[str, Any] | None:
+    """The stored answer that ended the turn, if it is there."""
+    return next((one for one in answers if int(one["seq"]) > asked and one.get("turn_id")), None)

@@ -41,7 +41,8 @@ def test_credentials_are_sealed_and_readable_again(acme: Hub) -> None:
     from hub.cli import lookup
 
     made = acme(
-        "connection", "create", "webhook", "--tenant", "acme", "--agent", "helper", "--set", f"secret={SECRET}", "--json"
+        "connection", "create", "webhook", "--tenant", "acme", "--agent", "helper", "--set", f"secret={SECRET}",
+        "--json",
     ).json  # fmt: skip
     changed = acme("connection", "set", made["public_id"], "--tenant", "acme", "--set", "answer=inline", "--json")
     assert changed.code == 0
@@ -155,7 +156,8 @@ def test_a_revoked_key_ends(acme: Hub) -> None:
 
 def test_keys_at_rest_are_rotated(acme: Hub) -> None:
     made = acme(
-        "connection", "create", "webhook", "--tenant", "acme", "--agent", "helper", "--set", f"secret={SECRET}", "--json"
+        "connection", "create", "webhook", "--tenant", "acme", "--agent", "helper", "--set", f"secret={SECRET}",
+        "--json",
     ).json  # fmt: skip
     assert made["status"] == "active"
     assert acme("key", "rotate-master", "--json").json == {"rewrapped": 0, "old_keys": 0}
