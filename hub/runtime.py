@@ -28,7 +28,7 @@ from hub.pipeline.outbox import Outbox
 from hub.pipeline.remote import RedisLink
 from hub.pipeline.runner import Runner
 from hub.pipeline.streams import Streams
-from hub.pipeline.sweep import Sweeper
+from hub.pipeline.sweep import Sweeper, send_summary_soon
 from hub.pipeline.turns import Turns
 from memory.embeddings.choice import choose
 from memory.embeddings.http import Endpoint
@@ -193,6 +193,7 @@ class Runtime:
         )
         self.chat.link = self.link
         self.streams.link = self.link
+        self.turns.summarise = send_summary_soon
         self._wire()
 
     def _make_runner(self, queue: RoleConnection) -> Runner:
@@ -239,7 +240,7 @@ class Runtime:
         await self._beat()
 
     async def _beating(self) -> None:
-        sweeper = Sweeper(self.pools, self.runner)
+        sweeper = Sweeper(self.pools, self.runner, self.agents.warm, idle_seconds=self.env.release_idle_seconds)
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             try:

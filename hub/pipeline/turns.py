@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -24,6 +24,7 @@ from agents.types import (
     TurnResult,
 )
 from channels_adapters.types import Address, Part, Reply
+from hub.ledger import literals
 from hub.ledger.batching import Batcher
 from hub.ledger.claim import Claimed
 from hub.ledger.commit import Commit, Committed, Committer, PartRow
@@ -44,6 +45,12 @@ from tenants.db.pools import Pools
 from tenants.ids import uuid7
 
 log = structlog.get_logger(__name__)
+
+_TITLE_CHARS = 60
+_TITLE = """
+UPDATE session s SET title = i.title FROM unnest(%(id)s::uuid[], %(title)s::bytea[]) AS i(id, title)
+WHERE s.id = i.id AND s.title IS NULL
+"""
 
 TURN_LIMIT = 600.0
 """Seconds after which a turn is ended, whatever it does."""
@@ -99,6 +106,8 @@ class Turns:
         self._pools, self._vault, self._agents = pools, vault, agents
         self._connections, self._streams, self._outbox, self._recent = connections, streams, outbox, recent
         self._ending: dict[UUID, Run] = {}
+        self.summarise: Callable[[UUID, UUID], None] = lambda *_: None
+        """Gets the batch that a committed turn has frozen; what is lost here is found by the sweep."""
         committer = Committer(pools.app, lease=outbox.lease, worker_id=worker_id, companions=[self._save])
         self._commits: Batcher[Commit, Committed | None] = Batcher(committer.write, max_items=64)
         self._partials: Batcher[tuple[UUID, UUID, int, bytes], None] = Batcher(self._write_partials, max_items=64)
@@ -212,6 +221,8 @@ class Turns:
         if run.input is not None:
             crash.point("after_commit.before_cache")
             await self._agents.after_commit([(run.input, result)])
+        if result.batch is not None:
+            self.summarise(result.batch.key.tenant_id, result.batch.id)
         return committed
 
     def _told(self, run: Run, result: TurnResult, committed: Committed) -> None:
@@ -293,9 +304,21 @@ class Turns:
         pairs = [(run.input, run.result) for run in runs if run.input is not None and run.result is not None]
         if pairs:
             await self._agents.save(conn, pairs)
+        titles = [(run.claimed.session_id, self._title(run)) for run in runs if run.claimed.version == 0 and run.bodies]
+        if titles:
+            await conn.execute(
+                _TITLE, {"id": literals.uuids(i for i, _ in titles), "title": literals.blobs(t for _, t in titles)}
+            )
         spent = [item for run in runs for item in _spent(run)]
         if spent:
             await usage.settle(conn, spent)
+
+    def _title(self, run: Run) -> bytes:
+        """A new session's title: the beginning of what was first asked."""
+        words = " ".join(next((body.text for body in run.bodies if body.text.strip()), "").split())
+        title = words if len(words) <= _TITLE_CHARS else f"{words[: _TITLE_CHARS - 1].rstrip()}…"
+        cell = CellRef(run.claimed.tenant_id, "content", "session", "title", run.claimed.session_id)
+        return self._vault.seal(cell, title.encode())
 
     def checkpoint(self, run: Run, text: str) -> None:
         """Store the text so far, behind the stream; a failure costs only what a crash would lose."""
