@@ -67,7 +67,7 @@ def make_stores(settings: Env) -> Stores:
     )
     return Stores(
         pools=pools,
-        vault=Vault(MasterKeys(settings.master_key_bytes()), pools),
+        vault=Vault(MasterKeys(*settings.master_keys()), pools),
         redis=redis_connections.connect(settings.redis),
         subscriber=redis_connections.connect(settings.redis, size=4, answer_seconds=None),
         egress=Egress(allow=settings.egress_allow),
