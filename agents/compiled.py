@@ -2,6 +2,7 @@
 
 import re
 import time
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -40,14 +41,28 @@ class CompiledAgent:
 def compile_agent(spec: AgentSpec, workflows: Mapping[str, Workflow], tools: Mapping[str, Tool]) -> CompiledAgent:
     """Make an agent ready; KeyError names a workflow or tool that the hub does not have."""
     schemas = [tools[name].schema for name in spec.tools]
-    terms = [re.escape(term.strip()) for term in spec.blocked_terms if term.strip()]
     return CompiledAgent(
         spec=spec,
         workflow=workflows[spec.workflow],
         system=system_message(spec.prompt, spec.language),
         tools=toolset(schemas),
-        blocked=re.compile("|".join(sorted(terms, key=len, reverse=True)), re.IGNORECASE) if terms else None,
+        blocked=_blocked(spec.blocked_terms),
     )
+
+
+def plain(text: str) -> str:
+    """Text as blocked terms are compared: full-width forms and case do not hide a word."""
+    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+
+
+def _blocked(terms: Sequence[str]) -> re.Pattern[str] | None:
+    """One pattern for all terms. A Latin term is a whole word; Chinese has no word ends, so those match anywhere."""
+    patterns = []
+    for term in sorted({plain(term).strip() for term in terms} - {""}, key=len, reverse=True):
+        head = r"(?<![a-z0-9_])" if term[0].isascii() and term[0].isalnum() else ""
+        tail = r"(?![a-z0-9_])" if term[-1].isascii() and term[-1].isalnum() else ""
+        patterns.append(head + re.escape(term) + tail)
+    return re.compile("|".join(patterns)) if patterns else None
 
 
 def turn_language(turn: TurnInput, text: str) -> str:

@@ -56,5 +56,9 @@ class StepFailed(AgentError):
         self.position = position
 
 
+class AgentUnfit(AgentError):
+    """An agent's settings name a workflow or a tool that this hub does not have."""
+
+
 class AgentUnknown(AgentError):
     """No such agent in this tenant."""

@@ -8,21 +8,28 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from agents.compiled import CompiledAgent, compile_agent
+from agents.errors import AgentUnfit
 from agents.states import pack, unpack
 from agents.tools.base import Tool
 from agents.types import AgentSpec, ModelRoute, SessionState
 from agents.workflow import Workflow
 
-ENTRY_OVERHEAD = 200
+ENTRY_OVERHEAD = 260
 """Bytes that an entry costs besides its string: key, tuple, dictionary slot and list links, measured."""
 
 
 class WarmStates:
     """L1: the last state of recent sessions. An entry of another version than the claimed one counts for nothing."""
 
-    def __init__(self, *, most: int = 20_000, most_bytes: int = 64 * 1024 * 1024) -> None:
-        self._most, self._most_bytes = most, most_bytes
-        self._entries: OrderedDict[bytes, tuple[int, bytes]] = OrderedDict()
+    def __init__(
+        self,
+        *,
+        most: int = 20_000,
+        most_bytes: int = 64 * 1024 * 1024,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._most, self._most_bytes, self._clock = most, most_bytes, clock
+        self._entries: OrderedDict[bytes, tuple[int, bytes, float]] = OrderedDict()
         self.bytes = 0
         self.hits = self.misses = self.stale = self.evicted = 0
 
@@ -41,6 +48,7 @@ class WarmStates:
             self.drop(session_id)
             return None
         self.hits += 1
+        self._entries[key] = (version, entry[1], self._clock())
         self._entries.move_to_end(key)
         return unpack(entry[1], version)
 
@@ -48,12 +56,23 @@ class WarmStates:
         """Keep a committed state; the least recently used ones leave."""
         self.drop(session_id)
         blob = bytes(memoryview(pack(state)))  # the encoder keeps its spare room; a copy has none
-        self._entries[session_id.bytes] = (state.version, blob)
+        self._entries[session_id.bytes] = (state.version, blob, self._clock())
         self.bytes += len(blob) + ENTRY_OVERHEAD
         while len(self._entries) > self._most or self.bytes > self._most_bytes:
-            _, (_, old) = self._entries.popitem(last=False)
-            self.bytes -= len(old) + ENTRY_OVERHEAD
+            self._pop_oldest()
             self.evicted += 1
+
+    def release(self, idle: float) -> int:
+        """Let go of sessions that were not used for `idle` seconds; returns how many. They are not ended by this."""
+        limit, count = self._clock() - idle, 0
+        while self._entries and next(iter(self._entries.values()))[2] < limit:
+            self._pop_oldest()
+            count += 1
+        return count
+
+    def _pop_oldest(self) -> None:
+        _, (_, old, _) = self._entries.popitem(last=False)
+        self.bytes -= len(old) + ENTRY_OVERHEAD
 
     def drop(self, session_id: UUID) -> None:
         """Forget a session."""
@@ -83,7 +102,7 @@ class AgentPool:
         return len(self._agents)
 
     def take(self, spec: AgentSpec) -> CompiledAgent:
-        """The compiled agent of this version; ValueError when the spec names what the hub does not have."""
+        """The compiled agent of this version; AgentUnfit when the spec names what the hub does not have."""
         key = (spec.id, spec.version)
         agent = self._agents.get(key)
         if agent is not None:
@@ -94,7 +113,7 @@ class AgentPool:
         try:
             agent = compile_agent(spec, self._workflows, self._tools)
         except KeyError as error:
-            raise ValueError(f"agent {spec.name!r} names an unknown workflow or tool: {error}") from error
+            raise AgentUnfit(f"agent {spec.name!r} names an unknown workflow or tool: {error}") from error
         self.built += 1
         self._agents[key] = agent
         self._agents.move_to_end(key)

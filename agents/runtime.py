@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 from agents import standard, store
 from agents.calls import ModelCalls
 from agents.compiled import turn_language
-from agents.errors import StepFailed
+from agents.errors import AgentUnfit, StepFailed
 from agents.phrases import phrase
 from agents.pool import AgentPool, SpecCache, WarmStates
 from agents.ports import Memory
@@ -98,7 +98,7 @@ class AgentRuntime:
         self._tools = ToolRunner(tools, ledger or store.PostgresLedger(pools, vault))
         self.agents = AgentPool(workflows or {"standard": standard.workflow()}, tools)
         self.specs = SpecCache(self._read_spec, default_route=default_route)
-        self.warm = warm or WarmStates()
+        self.warm = warm if warm is not None else WarmStates()
         self._stopped: OrderedDict[UUID, _Partial] = OrderedDict()
 
     async def spec(self, tenant_id: UUID, agent_id: UUID) -> AgentSpec:
@@ -128,24 +128,33 @@ class AgentRuntime:
         What was emitted since the last `Restarted` is exactly the result's text. After a cancel, `stopped` gives the
         result with the text so far.
         """
-        agent = self.agents.take(turn.agent)
         screen, steps = _Screen(emit), list[StepTrace]()
-        services = standard.Services(turn, agent, screen.show, self._memory, self.calls, self._tools)
+        usage: list[Usage] = []
         state: dict[str, Any] = {}
         try:
-            await agent.workflow.run(state, services, trace=steps)
-            agent.faults = 0
-        except StepFailed as failure:
-            agent.faults += 1
-            _log.exception("turn_step_failed", extra={"node": failure.node, "turn_id": str(turn.turn_id)})
+            await self._walk(turn, screen, state, usage, steps)
+        except (StepFailed, AgentUnfit) as failure:
+            _log.exception("turn_failed", extra={"turn_id": str(turn.turn_id), "agent_id": str(turn.agent.id)})
             language = turn_language(turn, input_text(turn.messages))
             state |= {"finish": "error", "answer": phrase("failed", language), "folded": None}
             state["error"] = f"{failure}: {failure.__cause__!r}"[:1000]
         except asyncio.CancelledError:
-            self._keep_partial(turn, _Partial("".join(screen.parts), services.usage, steps))
+            self._keep_partial(turn, _Partial("".join(screen.parts), usage, steps))
             raise
         screen.settle(state["answer"])
-        return self._result(turn, state, services.usage, steps)
+        return self._result(turn, state, usage, steps)
+
+    async def _walk(
+        self, turn: TurnInput, screen: _Screen, state: dict[str, Any], usage: list[Usage], steps: list[StepTrace]
+    ) -> None:
+        agent = self.agents.take(turn.agent)
+        services = standard.Services(turn, agent, screen.show, self._memory, self.calls, self._tools, usage)
+        try:
+            await agent.workflow.run(state, services, trace=steps)
+        except StepFailed:
+            agent.faults += 1
+            raise
+        agent.faults = 0
 
     def stopped(self, turn: TurnInput) -> TurnResult:
         """The result of a turn whose `run` was cancelled: the text so far counts as the answer."""
@@ -229,7 +238,8 @@ def make_runtime(
     vault: Vault,
     memory: Memory,
     default_route: ModelRoute | None = None,
+    warm: WarmStates | None = None,
 ) -> AgentRuntime:
     """The runtime over the hub's HTTP session (see `providers.openai_compatible.model_session`)."""
     calls = ModelCalls(providers(session))
-    return AgentRuntime(pools=pools, vault=vault, memory=memory, calls=calls, default_route=default_route)
+    return AgentRuntime(pools=pools, vault=vault, memory=memory, calls=calls, default_route=default_route, warm=warm)

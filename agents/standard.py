@@ -8,7 +8,7 @@ from typing import Any
 
 from agents import prompt
 from agents.calls import Answered, ModelCalls
-from agents.compiled import CompiledAgent, turn_language
+from agents.compiled import CompiledAgent, plain, turn_language
 from agents.errors import NoRouteAnswered
 from agents.needs import needs_memory
 from agents.phrases import phrase
@@ -72,7 +72,7 @@ async def check(_: State, services: Services) -> State:
     text = prompt.input_text(turn.messages)
     language = turn_language(turn, text)
     state: State = {"text": text, "language": language, "refused": False, "oversized": False}
-    if services.agent.blocked is not None and services.agent.blocked.search(text):
+    if services.agent.blocked is not None and services.agent.blocked.search(plain(text)):
         return {**state, "refused": True, "finish": "blocked", "answer": phrase("blocked", language)}
     speechless = not text.strip() and not any(m.images or m.role == "tool" for m in turn.messages)
     if speechless and turn.history is None:
@@ -129,7 +129,8 @@ async def core(state: State, services: Services) -> State:
     try:
         answered, messages = await _ask(state, messages, services)
     except NoRouteAnswered as failure:
-        text = phrase("failed", state["language"])
+        refused = bool(failure.faults) and failure.faults[-1][1].kind == "content"
+        text = phrase("blocked" if refused else "failed", state["language"])
         failed = {"finish": "error", "answer": text, "error": str(failure)[:1000], "wants_tools": False}
         return {**failed, "folded": _folded(services, "error", ""), "detail": {"error": "no_route"}}
     done, model = answered.completion, answered.route.model

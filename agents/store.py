@@ -58,7 +58,7 @@ async def read_spec(conn: Connection, vault: Vault, tenant_id: UUID, agent_id: U
         version=version,
         prompt=prompt,
         routes=tuple(_route(route, keys[n] if n < len(keys) else "") for n, route in enumerate(routes)),
-        policy=Policy(**policy),
+        policy=Policy(**{name: value for name, value in policy.items() if name in _POLICY_FIELDS}),
         workflow=workflow,
         tools=tuple(tools),
         context_tokens=context_tokens,
@@ -72,6 +72,7 @@ def _route(row: Mapping[str, Any], key: str) -> ModelRoute:
     return ModelRoute(**known, api_key=key)
 
 
+_POLICY_FIELDS = frozenset(Policy.__dataclass_fields__)
 _ROUTE_FIELDS = frozenset(ModelRoute.__dataclass_fields__) - {"api_key"}
 
 

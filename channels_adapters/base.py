@@ -27,7 +27,8 @@ from channels_adapters.types import (
 class Credentials(BaseModel):
     """Base of every adapter's credentials and options; secrets are `SecretStr`. It drives the admin's form."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    # Attribute docstrings become the descriptions that forms show.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
     api_base: str = ""
     """Another base address of the platform's API (a local server, a regional host); empty: the platform's own."""

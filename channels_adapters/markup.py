@@ -3,7 +3,7 @@
 import html
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from markdown_it import MarkdownIt
@@ -118,10 +118,19 @@ def _parser() -> MarkdownIt:
 
 def render(text: str, dialect: Dialect) -> str:
     """The text in the dialect."""
+    return _write(_read(text), dialect)
+
+
+def _read(text: str) -> SyntaxTreeNode | str:
+    """What the text means; a text without any markup means itself, and need not be parsed."""
     text = clean(text)
-    if _MARKUP.isdisjoint(text):
-        return text.strip()
-    return _blocks(SyntaxTreeNode(_parser().parse(text)).children, dialect).strip("\n")
+    return text.strip() if _MARKUP.isdisjoint(text) else SyntaxTreeNode(_parser().parse(text))
+
+
+def _write(meaning: SyntaxTreeNode | str, dialect: Dialect) -> str:
+    if isinstance(meaning, str):
+        return dialect.escape(meaning)
+    return _blocks(meaning.children, dialect).strip("\n")
 
 
 def to_plain(text: str) -> str:
@@ -150,9 +159,10 @@ def pieces(text: str, dialect: Dialect, *, limit: int, unit: LengthUnit = "chars
 
 
 def _fitting(source: str, dialect: Dialect, *, limit: int, unit: LengthUnit) -> list[Piece]:
-    plain = to_plain(source)
+    meaning = _read(source)
+    plain = _write(meaning, PLAIN)
     if length(plain, unit) <= limit:
-        return [Piece(source=source, markup=render(source, dialect), plain=plain)] if plain.strip() else []
+        return [Piece(source=source, markup=_write(meaning, dialect), plain=plain)] if plain.strip() else []
     smaller = max(length(source, unit) // 2, 16)
     parts = split(source, limit=smaller, unit=unit)
     if len(parts) == 1:  # nothing left to cut: the rendered text itself is cut, as plain text
@@ -188,16 +198,8 @@ def _code_block(node: SyntaxTreeNode, dialect: Dialect) -> str:
 
 
 def _quote(node: SyntaxTreeNode, dialect: Dialect) -> str:
-    return dialect.quote(_flat_quotes(node, dialect))
-
-
-def _flat_quotes(node: SyntaxTreeNode, dialect: Dialect) -> str:
     """Quotes inside quotes are flattened: neither Telegram nor Slack nests them."""
-    parts = [
-        _flat_quotes(child, dialect) if child.type == "blockquote" else _block(child, dialect)
-        for child in node.children
-    ]
-    return "\n\n".join(part for part in parts if part)
+    return dialect.quote(_blocks(node.children, replace(dialect, quote=_same)))
 
 
 def _list(node: SyntaxTreeNode, dialect: Dialect) -> str:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import orjson
 
 from channels_adapters.errors import PayloadMalformed
+from channels_adapters.text import clean
 from channels_adapters.types import EMPTY
 
 LATEST = 253402300799  # 9999-12-31T23:59:59Z, the last second that `datetime` can hold
@@ -15,7 +16,7 @@ LATEST = 253402300799  # 9999-12-31T23:59:59Z, the last second that `datetime` c
 def parse_object(body: bytes) -> Mapping[str, object]:
     """The JSON object in `body`; raises PayloadMalformed for anything else.
 
-    orjson refuses lone surrogates, which people's clients do produce; the standard library then decides.
+    orjson refuses lone surrogates, which people's clients do produce: they become replacement characters.
     """
     try:
         value = orjson.loads(body)
@@ -28,7 +29,7 @@ def parse_object(body: bytes) -> Mapping[str, object]:
 
 def _lenient(body: bytes) -> object:
     try:
-        return json.loads(body.decode("utf-8"))
+        return orjson.loads(clean(json.dumps(json.loads(body), ensure_ascii=False)))
     except (ValueError, RecursionError) as error:
         raise PayloadMalformed("the body is not JSON") from error
 

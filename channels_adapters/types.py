@@ -96,6 +96,8 @@ class InboundMessage:
     attachments: Sequence[Attachment] = ()
     addressed: bool = True
     """False for group talk that is not meant for us: stored, not answered."""
+    group: bool = False
+    """Several people write here: what is said is remembered of the conversation, not of one person."""
     action: str = ""
     """The value behind a pressed button or quick reply; `text` then holds its label."""
     reply_to: str = ""

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from hub.embedded.layout import Layout
-from hub.embedded.masterkey import existing_master_key, master_key
+from hub.embedded.masterkey import existing_master_key, existing_master_keys, master_key
 
 
 class EnvError(ValueError):
@@ -61,13 +61,20 @@ def _http_url(value: str) -> str:
 
 
 def _master_key(value: SecretStr) -> SecretStr:
-    try:
-        size = len(base64.b64decode(value.get_secret_value(), validate=True))
-    except (binascii.Error, ValueError):
-        size = 0
-    if size != 32:
-        raise ValueError("expected 32 bytes in base64, as made by: head -c 32 /dev/urandom | base64")
+    keys = _decoded_keys(value)
+    if not keys or any(len(key) != 32 for key in keys):
+        raise ValueError(
+            "expected 32 bytes in base64, as made by: head -c 32 /dev/urandom | base64"
+            " (while it is being changed: the new one, a comma, the old one)"
+        )
     return value
+
+
+def _decoded_keys(value: SecretStr) -> tuple[bytes, ...]:
+    try:
+        return tuple(base64.b64decode(part.strip(), validate=True) for part in value.get_secret_value().split(","))
+    except (binascii.Error, ValueError):
+        return ()
 
 
 def _egress(value: str) -> tuple[str, ...]:
@@ -135,7 +142,7 @@ class Env(BaseSettings):
     broker_url: Annotated[str, AfterValidator(_broker_url)] | None = None
     """Celery's broker; the Redis unless set."""
     master_key: Annotated[SecretStr, AfterValidator(_master_key)] | None = None
-    """Encrypts the tenants' keys: 32 bytes in base64. An embedded hub makes its own file."""
+    """Encrypts the tenants' keys: 32 bytes in base64; several, parted by commas, while it is being changed."""
     secret_key: SecretStr | None = None
     """Signs cookies; derived from the master key unless set."""
     llm_base_url: HttpUrl | None = None
@@ -229,11 +236,19 @@ class Env(BaseSettings):
         host = "127.0.0.1" if self.bind in {"0.0.0.0", "::", ""} else self.bind  # noqa: S104 - compared, not bound
         return self.public_url or f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
-    def master_key_bytes(self) -> bytes:
-        """The master key; an embedded hub makes its file at the first call. Raises EmbeddedError when it is lost."""
+    def master_keys(self) -> tuple[bytes, ...]:
+        """The master keys, the primary first: `MasterKeys(*env.master_keys())`.
+
+        An embedded hub makes its file at the first call. Raises EmbeddedError when the file is lost.
+        """
         if self.master_key is not None:
-            return base64.b64decode(self.master_key.get_secret_value())
-        return master_key(self.layout)
+            return _decoded_keys(self.master_key)
+        master_key(self.layout)
+        return existing_master_keys(self.layout)
+
+    def master_key_bytes(self) -> bytes:
+        """The primary master key."""
+        return self.master_keys()[0]
 
     def django_secret(self) -> str:
         """Django's signing key. Where no master key exists yet nothing was signed, so any key serves."""

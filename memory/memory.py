@@ -2,6 +2,7 @@
 the reply."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 import structlog
 from redis.asyncio import Redis
@@ -80,7 +81,22 @@ class Memory:
 
     async def cache(self, exchange: Exchange, buffer: Buffer) -> None:
         """Put the buffer into Redis after the commit; a failure costs the next turn one read and is only logged."""
+        await self._vault.load(exchange.key.tenant_id)
         await self._write_back(exchange.key, buffer)
+
+    async def forget(self, tenant_id: UUID, subject_id: UUID) -> None:
+        """Erase all that is remembered of a subject, here and in Redis. A batch under way finds its lines gone.
+
+        Buffers in other processes' L1 are not reached: the caller raises those sessions' versions. Raises RedisError
+        when the cached copies could not be dropped; they expire within two hours, and calling again is safe.
+        """
+        async with self._pools.app(tenant_id) as conn:
+            sessions = await store.erase(conn, tenant_id, subject_id)
+        if self._cache is None:
+            return
+        await self._cache.drop_results(tenant_id, subject_id)
+        for session_id in sessions:
+            await self._cache.drop_buffer(Key(tenant_id=tenant_id, session_id=session_id, subject_id=subject_id))
 
     async def _write_back(self, key: Key, buffer: Buffer) -> None:
         if self._cache is None:

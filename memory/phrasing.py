@@ -12,6 +12,11 @@ _OPENING = re.compile(
     r"should)\b[\s']*",
     re.IGNORECASE,
 )
+_SEVERAL = re.compile(
+    r"^\W*(?:what|which)\b(?:\s+\w+){0,2}?\s+(?!(?:is|was|does|has|this|his|its)\b)\w{2,}s\b|\bhow (?:many|often)\b|"
+    r"\b(?:kinds?|types?|ways|things)\b|哪些|哪几|几次|几个|多少次",
+    re.IGNORECASE,
+)
 _SPACES = re.compile(r"\s+")
 _QUESTION_END = ("?", "？", "吗", "呢")
 
@@ -25,6 +30,11 @@ def declarative(question: str) -> str:
             break
         text = shorter
     return text
+
+
+def asks_for_several(question: str) -> bool:
+    """Whether the answer is a list or a count ("What books has she read?"): its parts stand in different talks."""
+    return _SEVERAL.search(question) is not None
 
 
 def without_names(text: str, names: Iterable[str]) -> str:

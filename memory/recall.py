@@ -15,9 +15,9 @@ from redis.exceptions import RedisError
 from memory.cells import cell
 from memory.embeddings.base import Embedder, EmbeddingFailed
 from memory.packing import unpack_lines
-from memory.phrasing import declarative, name_candidates, without_names
+from memory.phrasing import asks_for_several, declarative, name_candidates, without_names
 from memory.redis_cache import Cache
-from memory.scoring import Floats, Fusion, Question, score
+from memory.scoring import Floats, Fusion, Question, score, spread
 from memory.shelving import prints
 from memory.subject import MOST_FRAGMENTS, Subject, Subjects
 from memory.tokens import estimate_tokens, is_chinese, tokenize, words
@@ -149,9 +149,11 @@ def _order(ask: Ask, subject: Subject, scores: Floats) -> list[int]:
         return []
     sessions = np.array([part.session_id == ask.key.session_id for part in subject.fragments])
     hidden = sessions[subject.fragment_of] & (subject.seqs >= ask.in_prompt_from)
-    wanted = 2 * ask.policy.recall_limit
-    order = np.argsort(-np.where(hidden, -np.inf, scores), kind="stable")
-    return [int(row) for row in order[: min(wanted, len(scores) - int(hidden.sum()))]]
+    wanted = min(2 * ask.policy.recall_limit, len(scores) - int(hidden.sum()))
+    shown = np.where(hidden, np.float32(-1e9), scores)
+    if ask.fusion == "score" and asks_for_several(ask.query):
+        return spread(subject.lines, shown, depth=wanted)
+    return [int(row) for row in np.argsort(-shown, kind="stable")[:wanted]]
 
 
 def _line_item(subject: Subject, scores: Floats, row: int, found: dict[UUID, _Words]) -> RecallItem | None:

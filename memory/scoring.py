@@ -29,7 +29,7 @@ Fusion = Literal["score", "rrf"]
 class Weights:
     """The formula's terms; all act on z-scores except the two bonuses."""
 
-    dense: float = 0.4
+    dense: float = 0.6
     lexical: float = 0.2
     window: float = 0.2
     previous: float = 0.25
@@ -167,6 +167,20 @@ def _fuse(
     total += weights.speaker * np.isin(lines.speaker, question.named) + weights.question * lines.question
     result: Floats = (total + weights.length * _z(lengths.astype(np.float32), 4.5, 0.7)).astype(np.float32)
     return result
+
+
+def spread(lines: Lines, scores: Floats, *, depth: int, step: float = 0.5) -> list[int]:
+    """The best `depth` rows, each talk's next line worth `step` less than its last: for answers that are lists."""
+    open_rows = {int(row): float(scores[row]) for row in np.argsort(-scores, kind="stable")[: 2 * depth]}
+    taken: dict[int, int] = {}
+    order: list[int] = []
+    while open_rows and len(order) < depth:
+        row = max(open_rows, key=lambda at: open_rows[at] - step * taken.get(int(lines.episode[at]), 0))
+        talk = int(lines.episode[row])
+        taken[talk] = taken.get(talk, 0) + 1
+        order.append(row)
+        del open_rows[row]
+    return order
 
 
 def _rank_fusion(single: Floats, cosine: Floats | None) -> Floats:

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 
 from memory.buffer import MOST_LINES
 from memory.cells import cell
@@ -122,7 +122,13 @@ async def claim(conn: Connection, tenant_id: UUID, batch_id: UUID) -> tuple[Batc
         return None
     session_id, subject_id, first, last, policy, attempts = row
     key = Key(tenant_id=tenant_id, session_id=session_id, subject_id=subject_id)
-    return Batch(id=batch_id, key=key, first_seq=first, last_seq=last, policy=Policy(**policy)), attempts
+    return Batch(id=batch_id, key=key, first_seq=first, last_seq=last, policy=_policy(policy)), attempts
+
+
+def _policy(stored: dict[str, Any]) -> Policy:
+    """A policy as some release wrote it: what it did not know has its default, what is gone is left out."""
+    known = {entry.name for entry in fields(Policy)}
+    return Policy(**{name: value for name, value in stored.items() if name in known})
 
 
 async def batch_lines(conn: Connection, vault: Vault, batch: Batch) -> list[Line]:
@@ -187,3 +193,13 @@ async def due(conn: Connection, *, limit: int) -> list[tuple[UUID, UUID]]:
     """(tenant, batch) of overdue batches of all tenants, each put off by 60 s x 2^attempt before it is named again."""
     cursor = await conn.execute(_SWEEP, [limit])
     return [(row[0], row[1]) for row in await cursor.fetchall()]
+
+
+async def erase(conn: Connection, tenant_id: UUID, subject_id: UUID) -> list[UUID]:
+    """Delete everything remembered of a subject; returns the sessions that it was said in."""
+    sessions: set[UUID] = set()
+    for table in ("memory_line", "memory_batch", "summary"):
+        query = sql.SQL("DELETE FROM {} WHERE tenant_id = %s AND subject_id = %s RETURNING session_id")
+        cursor = await conn.execute(query.format(sql.Identifier(table)), [tenant_id, subject_id])
+        sessions.update(row[0] for row in await cursor.fetchall())
+    return sorted(sessions)

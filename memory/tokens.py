@@ -44,7 +44,7 @@ def _cutter() -> Any:
         if _jieba is None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # its sources have escapes that newer compilers dislike
-                import jieba  # noqa: PLC0415 - 40 MB that a process without Chinese text need not load
+                import jieba
 
             jieba.setLogLevel(logging.WARNING)
             cutter = jieba.Tokenizer()

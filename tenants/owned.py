@@ -32,7 +32,7 @@ class OfScope(Expression):
         """Replace the column by its resolved form."""
         (self._column,) = exprs
 
-    def as_sql(self, compiler: SQLCompiler, connection: Any) -> tuple[str, list[Any]]:  # type: ignore[override]  # stubs
+    def as_sql(self, compiler: SQLCompiler, connection: Any) -> Any:  # noqa: ARG002 - Django's signature
         """Compare with the current tenant."""
         scope = current()
         if scope.ops_reason:

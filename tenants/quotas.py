@@ -49,23 +49,24 @@ class Crossing:
     limit: int
 
 
+# The statements below join our own constants only.
 _LIMITS: Final = (
-    f"SELECT q.metric, {LIMIT}, {USED}, q.reserved, q.alert_at, {PERIOD_START} "
+    f"SELECT q.metric, {LIMIT}, {USED}, q.reserved, q.alert_at, {PERIOD_START} "  # noqa: S608
     "FROM quota q JOIN tenant t ON t.id = q.tenant_id WHERE q.tenant_id = %s"
 )
 _ROLL_OVER: Final = (
-    f"UPDATE quota q SET used = 0, period_start = {DAY_START}, alerted_at = NULL FROM tenant t "
+    f"UPDATE quota q SET used = 0, period_start = {DAY_START}, alerted_at = NULL FROM tenant t "  # noqa: S608
     f"WHERE t.id = q.tenant_id AND q.tenant_id = %s AND q.period = 'day' AND q.period_start < {DAY_START}"
 )
 _ABOVE: Final = f"({LIMIT} > 0 AND ({USED}) >= q.alert_at * {LIMIT})"
 # Without a period, an alert is armed again once the count has fallen below its share.
 _REARM: Final = (
-    "UPDATE quota q SET alerted_at = NULL FROM tenant t "
+    "UPDATE quota q SET alerted_at = NULL FROM tenant t "  # noqa: S608
     f"WHERE t.id = q.tenant_id AND q.tenant_id = %s AND q.alerted_at IS NOT NULL AND NOT {_ABOVE}"
 )
 _ALERT: Final = (
-    "UPDATE quota q SET alerted_at = now() FROM tenant t WHERE t.id = q.tenant_id AND q.tenant_id = %s "
-    f"AND (q.alerted_at IS NULL OR q.alerted_at < ({PERIOD_START})) AND {_ABOVE} "
+    "UPDATE quota q SET alerted_at = now() FROM tenant t WHERE t.id = q.tenant_id AND q.tenant_id = %s "  # noqa: S608
+    f"AND (q.alerted_at IS NULL OR q.period = 'day' AND q.alerted_at < ({PERIOD_START})) AND {_ABOVE} "
     f"RETURNING q.tenant_id, q.metric, {USED}, {LIMIT}"
 )
 
@@ -93,7 +94,7 @@ async def recount(conn: AsyncConnection[Any], tenant_id: UUID, *, metric: str, u
     if used < 0:
         raise ValueError("a count is never negative")
     await conn.execute(
-        "UPDATE quota SET used = %s, period_start = now() WHERE tenant_id = %s AND metric = %s AND period <> 'day'",
+        "UPDATE quota SET used = %s WHERE tenant_id = %s AND metric = %s AND period <> 'day'",
         (used, tenant_id, metric),
     )
 

@@ -5,6 +5,7 @@ is the largest single cost of a turn; so whole reads are parsed at once and leav
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -23,6 +24,8 @@ from agents.types import ChatMessage, ModelRoute, ToolCall
 
 _NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_connect=10)
 _MAX_ERROR_BODY = 64 * 1024
+_LAST_BYTES = 0.05
+"""Seconds granted to the end of the body after the last event: a body read to its end keeps its connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +42,7 @@ class Limits:
 def model_session(connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSession:
     """A session fit for model calls: no cookies, no proxy from the environment, no time limit of its own."""
     return aiohttp.ClientSession(
-        connector=connector,
+        connector=connector or aiohttp.TCPConnector(limit=2000, keepalive_timeout=60),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=_NO_LIMIT,
         trust_env=False,
@@ -100,6 +103,7 @@ class OpenAICompatible:
                 return
         if text := stream.end():
             on_text(text)
+        await _drain(content)
 
 
 class _Clock:
@@ -171,7 +175,7 @@ def encode_message(message: ChatMessage) -> dict[str, Any]:
         plain["content"] = message.text or None
     if message.tool_call_id:
         plain["tool_call_id"] = message.tool_call_id
-    if message.name:
+    if message.name and message.role != "tool":  # strict servers know no name there
         plain["name"] = message.name
     return plain
 
@@ -185,6 +189,12 @@ def _counted(completion: Completion, request: ChatRequest) -> Completion:
         return completion
     asked = sum(estimate(message.text) + 4 for message in request.messages)
     return replace(completion, input_tokens=asked, output_tokens=estimate(completion.text))
+
+
+async def _drain(content: aiohttp.StreamReader) -> None:
+    if not content.at_eof():
+        with contextlib.suppress(TimeoutError, aiohttp.ClientError):
+            await asyncio.wait_for(content.readany(), _LAST_BYTES)
 
 
 async def _bounded(answer: aiohttp.ClientResponse, limit: int) -> bytes:

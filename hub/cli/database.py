@@ -7,7 +7,7 @@ from functools import lru_cache
 import django
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 from psycopg.conninfo import conninfo_to_dict
 
@@ -16,6 +16,18 @@ from hub.cli.output import CommandFailed
 from hub.embedded.postgres import ensure_database
 from hub.env import Env, select_settings
 from tenants.db.roles import create_roles
+
+__all__ = [
+    "DatabaseError",
+    "available",
+    "close_connections",
+    "database_name",
+    "initialise",
+    "migrate",
+    "pending",
+    "set_up_django",
+    "working",
+]
 
 
 @contextmanager

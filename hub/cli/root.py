@@ -5,6 +5,8 @@ Each module in `hub/cli/commands` is one command: a click command named `command
 
 import pkgutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 import click
@@ -46,15 +48,23 @@ def cli() -> None:
 
 def run() -> None:
     """The console script."""
+    with guarded():
+        try:
+            cli(standalone_mode=False)
+        except click.exceptions.Exit as done:
+            sys.exit(done.exit_code)
+        except click.Abort:
+            sys.exit(130)
+        except click.ClickException as wrong:
+            wrong.show()
+            sys.exit(EXIT_ENVIRONMENT)
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """End the process with one clear line and an exit code where the block meets something a person can mend."""
     try:
-        cli(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
-    except click.Abort:
-        sys.exit(130)
-    except click.ClickException as wrong:
-        wrong.show()
-        sys.exit(EXIT_ENVIRONMENT)
+        yield
     except EnvError as wrong:
         click.echo("hub: these variables are wrong or missing:", err=True)
         for problem in wrong.problems:

@@ -13,6 +13,8 @@ from hub.embedded.account import Account
 from hub.embedded.errors import EmbeddedError, FolderInUse
 from hub.embedded.layout import Layout
 
+HUB = "a running hub"  # the purpose that commands join instead of waiting for
+
 
 def prepare(layout: Layout, account: Account) -> None:
     """Make the folders that are missing; folders above the data folder are created if needed and never changed."""

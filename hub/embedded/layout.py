@@ -57,6 +57,11 @@ class Layout:
         return self.root / "servers.json"
 
     @property
+    def address_file(self) -> Path:
+        """Where the running hub serves; believed only while somebody holds the lock."""
+        return self.root / "address"
+
+    @property
     def master_key_file(self) -> Path:
         """The generated master key of an embedded hub."""
         return self.root / "master.key"

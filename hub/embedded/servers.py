@@ -16,7 +16,6 @@ from hub.embedded.processes import ServerProcess
 
 log = structlog.get_logger(__name__)
 
-HUB = "a running hub"
 _LOOK_SECONDS = 0.2  # how soon a crash is noticed
 _BACKOFF = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the nth restart in a row
 _HEALTHY_SECONDS = 60.0  # a server that ran this long starts again at the first step
@@ -39,7 +38,7 @@ class Servers:
         self._changing = threading.Lock()  # a restart after a crash runs in a thread and may meet a stop
         self._stopping = False
 
-    def start(self, *, purpose: str = HUB, with_postgres: bool = True, with_valkey: bool = True) -> None:
+    def start(self, *, purpose: str = folders.HUB, with_postgres: bool = True, with_valkey: bool = True) -> None:
         """Take the folder, stop what a killed supervisor left, start the servers; FolderInUse when it is taken."""
         self._stopping = False
         with ExitStack() as undo:
@@ -122,7 +121,7 @@ class Servers:
         await asyncio.sleep(delay)
         try:
             await asyncio.to_thread(self._spawn, name)
-        except EmbeddedError as error:
+        except (EmbeddedError, OSError) as error:  # tried again at the next look
             log.error("server_restart_failed", server=name, error=str(error))  # noqa: TRY400 - the message has it all
 
 
@@ -139,7 +138,7 @@ def running(layout: Layout, *, purpose: str) -> Iterator[None]:
             own.start(purpose=purpose, with_valkey=False)
             break
         except FolderInUse as taken:
-            if taken.purpose == HUB and postgres.accepts_connections(layout):
+            if taken.purpose == folders.HUB and postgres.accepts_connections(layout):
                 yield
                 return
             if time.monotonic() > deadline:

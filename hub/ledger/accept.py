@@ -43,6 +43,8 @@ class Accept:
     merge: bool = True
     debounce_ms: int = 0
     turn_id: UUID
+    ephemeral: bool = False
+    """A stateless call: its session does not count towards the quota."""
     runner: UUID | None = None
     """The worker that would run an idle session's turn at once."""
 
@@ -72,11 +74,11 @@ WITH input AS (
         %(session_id)s::uuid[], %(address_hash)s::bytea[], %(address)s::bytea[], %(agent_id)s::uuid[],
         %(contact_id)s::uuid[], %(contact_external)s::bytea[], %(contact_name)s::bytea[], %(subject_id)s::uuid[],
         %(body)s::bytea[], %(role)s::text[], %(tokens)s::int[], %(answer)s::bool[], %(merge)s::bool[],
-        %(debounce_ms)s::int[], %(turn_id)s::uuid[], %(runner)s::uuid[]
+        %(debounce_ms)s::int[], %(turn_id)s::uuid[], %(runner)s::uuid[], %(ephemeral)s::bool[]
     ) WITH ORDINALITY AS t(
         message_id, tenant_id, connection_id, key_hash, session_id, address_hash, address, agent_id, contact_id,
         contact_external, contact_name, subject_id, body, role, tokens, answer, merge, debounce_ms, turn_id, runner,
-        ord)
+        ephemeral, ord)
 ), keys AS (
     INSERT INTO message_key (connection_id, key_hash, tenant_id, message_id, created)
     SELECT connection_id, key_hash, tenant_id, message_id, now() FROM input ORDER BY connection_id, key_hash
@@ -91,8 +93,8 @@ WITH input AS (
     FROM input i JOIN keys USING (message_id) LEFT JOIN contact c ON c.id = i.contact_id
 ), places AS (
     SELECT f.tenant_id, f.connection_id, f.address_hash,
-           coalesce(s.counted_at > now() - interval '30 days', false) AS counted
-    FROM (SELECT DISTINCT tenant_id, connection_id, address_hash FROM fresh WHERE NOT blocked) f
+           f.ephemeral OR coalesce(s.counted_at > now() - interval '30 days', false) AS counted
+    FROM (SELECT DISTINCT tenant_id, connection_id, address_hash, ephemeral FROM fresh WHERE NOT blocked) f
     LEFT JOIN session s ON s.connection_id = f.connection_id AND s.address_hash = f.address_hash AND s.current
 ), newcomers AS (
     SELECT *, row_number() OVER (PARTITION BY tenant_id ORDER BY connection_id, address_hash) AS nth
@@ -266,6 +268,7 @@ def _parameters(rows: Sequence[Accept], lease: Lease) -> dict[str, object]:
         "merge": literals.booleans(row.merge for row in rows),
         "debounce_ms": literals.integers(row.debounce_ms for row in rows),
         "turn_id": literals.uuids(row.turn_id for row in rows),
+        "ephemeral": literals.booleans(row.ephemeral for row in rows),
         "runner": literals.uuids(row.runner for row in rows),
         "lease": lease.duration,
         "reserve": RESERVED_TOKENS,
@@ -279,7 +282,7 @@ class Acceptor:
         self._connection = connection
         self._lease = lease
 
-    async def write(self, rows: Sequence[Accept]) -> list[Accepted | None | BaseException]:
+    async def write(self, rows: Sequence[Accept]) -> list[Accepted | BaseException | None]:
         """One result per row: Accepted, None for a duplicate, or the DataError of a row that cannot be stored."""
         try:
             records = await self._connection.fetch(STATEMENT, _parameters(rows, self._lease))

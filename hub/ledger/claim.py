@@ -112,8 +112,8 @@ WITH leased AS (
 ), owned AS (
     UPDATE message m SET turn_id = b.id
     FROM begun b
-    WHERE b.was = 'due' AND b.kind = 'reply' AND m.session_id = b.session_id AND m.seq BETWEEN b.first_seq AND b.last_seq
-      AND m.turn_id IS NULL AND m.status = 'accepted'
+    WHERE b.was = 'due' AND b.kind = 'reply' AND m.session_id = b.session_id
+      AND m.seq BETWEEN b.first_seq AND b.last_seq AND m.turn_id IS NULL AND m.status = 'accepted'
     RETURNING m.session_id, m.seq, m.id
 ), kept AS (
     SELECT m.session_id, m.seq, m.id FROM begun b JOIN message m

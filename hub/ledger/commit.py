@@ -5,8 +5,10 @@ One transaction per tenant and batch. What agents, memory and tenants write with
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -14,7 +16,7 @@ from psycopg import AsyncConnection
 from hub.ledger import literals
 from hub.ledger.connections import Lease
 
-Connection = AsyncConnection[tuple[object, ...]]
+Connection = AsyncConnection[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +102,14 @@ WITH input AS (
         output_tokens = i.output_tokens, error = i.error, trace = i.trace::jsonb, partial = NULL,
         first_token_at = i.first_token_at, finished_at = clock_timestamp()
     FROM input i JOIN held h ON h.id = i.session_id WHERE t.id = i.turn_id
+    RETURNING t.reserved
 ), freed AS (
-    UPDATE quota q SET used = greatest(q.used - (SELECT count(*) FROM held), 0)
-    WHERE q.tenant_id = %(tenant)s AND q.metric = 'concurrency' AND EXISTS (SELECT 1 FROM held)
+    UPDATE quota q SET
+        used = CASE q.metric WHEN 'concurrency' THEN greatest(q.used - x.turns, 0) ELSE q.used END,
+        reserved = CASE q.metric WHEN 'tokens_per_day' THEN greatest(q.reserved - x.tokens, 0) ELSE q.reserved END
+    FROM (SELECT count(*) AS turns, coalesce(sum(reserved), 0) AS tokens FROM ended) x
+    WHERE q.tenant_id = %(tenant)s
+      AND (q.metric = 'concurrency' AND x.turns > 0 OR q.metric = 'tokens_per_day' AND x.tokens > 0)
 ), written AS (
     UPDATE delivery d SET part = p.part, final = p.final, status = 'sending', attempts = d.attempts + 1,
         message_id = p.message_id, lease_owner = %(worker)s, lease_until = now() + %(lease)s,
@@ -144,7 +151,7 @@ class Committer:
 
     def __init__(
         self,
-        open_tenant: "Callable[[UUID], object]",
+        open_tenant: "Callable[[UUID], AbstractAsyncContextManager[Connection]]",
         *,
         lease: Lease,
         worker_id: UUID,
@@ -155,7 +162,7 @@ class Committer:
         self._worker_id = worker_id
         self._companions = tuple(companions)
 
-    async def write(self, rows: Sequence[Commit]) -> list[Committed | None | BaseException]:
+    async def write(self, rows: Sequence[Commit]) -> list[Committed | BaseException | None]:
         """One result per row: Committed, or None where the fence was old and nothing of the row was written."""
         by_tenant: dict[UUID, list[Commit]] = {}
         for row in rows:
@@ -183,7 +190,7 @@ class Committer:
         return results
 
     async def _write_tenant(self, tenant_id: UUID, group: Sequence[Commit]) -> dict[UUID, Committed]:
-        async with self._open_tenant(tenant_id) as conn:  # type: ignore[attr-defined]
+        async with self._open_tenant(tenant_id) as conn:
             async with conn.pipeline():
                 await conn.execute(_LOCK, {"tenant": tenant_id})
                 cursor = await conn.execute(_COMMIT, self._parameters(tenant_id, group))

@@ -22,6 +22,11 @@ class Lease:
     duration: timedelta = timedelta(seconds=10)
     sending: timedelta = timedelta(seconds=60)
 
+    @classmethod
+    def of(cls, seconds: float) -> "Lease":
+        """A turn's lease of so many seconds; sends keep theirs."""
+        return cls(duration=timedelta(seconds=seconds))
+
     @staticmethod
     def seconds(value: float) -> timedelta:
         """An interval parameter."""

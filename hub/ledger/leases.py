@@ -8,6 +8,7 @@ lease expiry. All times are the database's.
 import os
 import socket
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -26,7 +27,7 @@ RETURNING s.id
 """
 
 _RELEASE = """
-UPDATE session s SET lease_until = now(), due_at = now(), lease_owner = NULL
+UPDATE session s SET lease_until = now(), due_at = now() + %(delay)s, lease_owner = NULL
 FROM unnest(%(session)s::uuid[], %(fence)s::bigint[]) AS i(id, fence)
 WHERE s.id = i.id AND s.fence = i.fence AND s.lease_owner = %(worker)s
 """
@@ -82,11 +83,13 @@ class Leases:
     async def renew(self, held: Sequence[tuple[UUID, int]]) -> set[UUID]:
         """Extend these (session, fence) leases; returns the sessions that are still ours."""
         rows = await self._connection.fetch(_RENEW, {**_pairs(held), "worker": self._worker_id, **self._duration})
-        return {row[0] for row in rows}  # type: ignore[misc]
+        return {row[0] for row in rows}
 
-    async def release(self, held: Sequence[tuple[UUID, int]]) -> None:
-        """Give these leases back: the turns are due for anyone at once."""
-        await self._connection.execute(_RELEASE, {**_pairs(held), "worker": self._worker_id})
+    async def release(self, held: Sequence[tuple[UUID, int]], *, delay: float = 0.0) -> None:
+        """Give these leases back: the turns are due for anyone after `delay` seconds."""
+        await self._connection.execute(
+            _RELEASE, {**_pairs(held), "worker": self._worker_id, "delay": Lease.seconds(delay)}
+        )
 
     async def recount(self) -> None:
         """Put the tenants' counts of running turns right."""
@@ -100,7 +103,7 @@ class Leases:
 class Liveness:
     """One process's sign of life on its own direct connection."""
 
-    def __init__(self, connection: AsyncConnection[tuple[object, ...]], *, worker_id: UUID, role: str) -> None:
+    def __init__(self, connection: AsyncConnection[Any], *, worker_id: UUID, role: str) -> None:
         self._connection = connection
         self._worker_id = worker_id
         self._role = role
@@ -130,7 +133,24 @@ class Liveness:
         if not self._scanner:
             return (0, 0, 0)
         counts = await (await self._connection.execute(_SCAN)).fetchone()
-        return counts or (0, 0, 0)  # type: ignore[return-value]
+        return counts or (0, 0, 0)
+
+    async def peers(self) -> list[UUID]:
+        """The workers that live now, this one included."""
+        rows = await (
+            await self._connection.execute("SELECT id FROM worker WHERE role IN ('all', 'runner')")
+        ).fetchall()
+        return [row[0] for row in rows]
+
+    async def others(self) -> bool:
+        """Whether any other process of the hub lives: only then does Redis carry chunks."""
+        row = await (
+            await self._connection.execute(
+                "SELECT EXISTS (SELECT 1 FROM worker WHERE id <> %s AND role IN ('all', 'runner', 'gateway'))",
+                (self._worker_id,),
+            )
+        ).fetchone()
+        return bool(row and row[0])
 
     async def leave(self) -> None:
         """A clean end: nobody needs to look for us."""

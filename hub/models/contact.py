@@ -22,7 +22,9 @@ class Contact(TenantOwned):
 
     id = models.UUIDField(primary_key=True, editable=False)
     connection = models.ForeignKey("hub.Connection", on_delete=models.CASCADE, db_constraint=False, db_index=False)
-    person = models.ForeignKey(Person, null=True, blank=True, on_delete=models.SET_NULL, db_constraint=False, db_index=False)
+    person = models.ForeignKey(
+        Person, null=True, blank=True, on_delete=models.SET_NULL, db_constraint=False, db_index=False
+    )
     external = models.BinaryField(editable=False)
     """Sealed external id on the platform (purpose `content`)."""
     name = models.BinaryField(editable=False, null=True)

@@ -14,12 +14,13 @@ class SessionOwner(models.TextChoices):
 
 
 class Session(TenantOwned):
-    """One conversation on one connection. `current` is unique per connection and address; `/new` raises `generation`.
+    """One conversation. `current` is unique per connection and address; `/new` raises `generation`.
 
     Queue columns, changed only by the ledger under this row's lock:
     `due_turns` waiting turns; `due_at` when a runner should look (while leased: when the lease ends, so a lease that
     is not renewed becomes due by itself); `next_due_at` what `due_at` becomes at commit; `due_since` the oldest wait;
-    `turn_id` the running turn; `fence` rises at claim, take-over, hand-back and cancel; `unsettled` deliveries under way.
+    `turn_id` the running turn; `fence` rises at claim, take-over, hand-back and cancel; `unsettled` counts deliveries
+    under way.
     """
 
     connection = models.ForeignKey("hub.Connection", on_delete=models.CASCADE, db_constraint=False, db_index=False)
@@ -72,8 +73,6 @@ class Session(TenantOwned):
         ]
         indexes = [
             models.Index(fields=["tenant", "due_at"], condition=models.Q(due_at__isnull=False), name="session_due"),
-            models.Index(
-                fields=["lease_owner"], condition=models.Q(lease_owner__isnull=False), name="session_leased"
-            ),
+            models.Index(fields=["lease_owner"], condition=models.Q(lease_owner__isnull=False), name="session_leased"),
             models.Index(fields=["tenant", "-last_inbound_at"], name="session_recent"),
         ]

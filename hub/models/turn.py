@@ -25,7 +25,7 @@ class TurnStatus(models.TextChoices):
 
 
 class Turn(TenantOwned):
-    """One pass. `first_seq` and `last_seq` bound the messages it answers; `fence` is the lease it was last run under."""
+    """One pass. `first_seq` and `last_seq` bound what it answers; `fence` is the lease it was last run under."""
 
     session = models.ForeignKey("hub.Session", on_delete=models.CASCADE, db_constraint=False, db_index=False)
     kind = models.CharField(_("kind"), max_length=8, choices=TurnKind.choices, default=TurnKind.REPLY)

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hub.env import env
+from hub.settings.console import UNFOLD as UNFOLD
 from hub.settings.databases import database
 from hub.settings.logs import configure
 
@@ -46,7 +47,7 @@ _secure = _site.scheme == "https"
 _OURS = [name for name in ("tenants", "memory", "agents", "hub") if find_spec(f"{name}.apps")]
 INSTALLED_APPS = [
     "daphne",
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
     "unfold.contrib.forms",
     "django.contrib.admin",
@@ -72,6 +73,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "hub.console.tenancy.TenancyMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "hub.urls"

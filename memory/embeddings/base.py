@@ -9,7 +9,7 @@ import numpy.typing as npt
 Vectors = npt.NDArray[np.float32]
 
 DIMENSIONS = 384
-"""The width of every stored vector; wider ones are cut and normalised again, narrower ones refused."""
+"""The width of every stored vector; wider ones are cut and normalised again, narrower ones filled with zeros."""
 
 
 class EmbeddingFailed(Exception):
@@ -49,10 +49,11 @@ class NoEmbedder:
 
 
 def fit(vectors: Vectors) -> Vectors:
-    """Cut to DIMENSIONS and bring each row to length one. Raises EmbeddingFailed for narrow or non-finite rows."""
-    if vectors.ndim != 2 or vectors.shape[1] < DIMENSIONS or not np.isfinite(vectors).all():
+    """Cut or fill up to DIMENSIONS and bring each row to length one. Raises EmbeddingFailed for what is no vector."""
+    if vectors.ndim != 2 or not vectors.shape[1] or not np.isfinite(vectors).all():
         raise EmbeddingFailed(f"vectors of shape {vectors.shape} are no use here")
     cut = vectors[:, :DIMENSIONS]
+    cut = np.pad(cut, ((0, 0), (0, DIMENSIONS - cut.shape[1])))  # zeros change no angle
     lengths = np.linalg.norm(cut, axis=1, keepdims=True)
     unit: Vectors = (cut / np.maximum(lengths, 1e-9)).astype(np.float32)
     return unit

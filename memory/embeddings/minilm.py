@@ -49,6 +49,7 @@ class MiniLM:
         if found is None:
             raise EmbeddingFailed(f"the package {PACKAGE} is not installed")
         self._folder = found
+        self.cache = cache
         self._file = cache / (IDENTITY.replace("/", "-") + ".onnx")
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="minilm")
         self._waiting: list[_Job] = []

@@ -15,7 +15,7 @@ MASTER_BYTES = 32
 
 
 class MasterKeys:
-    """Wraps data keys. HUB_MASTER_KEY is one or more base64 keys of 32 bytes, separated by commas, the primary first."""
+    """Wraps data keys. HUB_MASTER_KEY is one or more base64 keys of 32 bytes, by commas, the primary first."""
 
     def __init__(self, primary: bytes, *others: bytes) -> None:
         self._rings: dict[UUID, dict[str, Key]] = {}

@@ -42,14 +42,13 @@ def registered_columns() -> tuple[SealedColumn, ...]:
     return tuple(_columns.values())
 
 
-async def rotate_master(pools: Pools, master: MasterKeys, *, batch: int = 500) -> int:
+async def rotate_master(pools: Pools, master: MasterKeys) -> int:
     """Rewrap every data key under the ring's primary; returns how many. Only then may the old master key be removed."""
     async with pools.ops(REASON) as conn:
         tenants = [row[0] for row in await (await conn.execute("SELECT id FROM tenant ORDER BY id")).fetchall()]
     rewrapped = 0
-    for start in range(0, len(tenants), batch):
-        for tenant_id in tenants[start : start + batch]:
-            rewrapped += await _rewrap(pools, master, tenant_id)
+    for tenant_id in tenants:
+        rewrapped += await _rewrap(pools, master, tenant_id)
     return rewrapped
 
 
@@ -86,7 +85,7 @@ async def rotate_tenant(
         row_id, wrapped = new_key(vault.master, tenant_id=tenant_id, purpose=purpose, suite=row[0])
         await conn.execute(
             "INSERT INTO data_key (id, tenant_id, purpose, suite, wrapped, active_from) "
-            "VALUES (%s, %s, %s, %s, %s, now() + make_interval(secs => %s))",
+            "VALUES (%s, %s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))",
             (row_id, tenant_id, purpose, row[0], wrapped, grace_seconds),
         )
     await vault.load(tenant_id, fresh=True)
@@ -150,7 +149,7 @@ async def _retire(pools: Pools, vault: Vault, tenant_id: UUID, purpose: Purpose)
         await conn.execute(
             "UPDATE data_key SET retired_at = now() WHERE tenant_id = %s AND purpose = %s AND id <> %s "
             "AND retired_at IS NULL AND active_from < (SELECT active_from FROM data_key WHERE id = %s) "
-            "AND (SELECT active_from FROM data_key WHERE id = %s) <= now() - make_interval(secs => %s)",
+            "AND (SELECT active_from FROM data_key WHERE id = %s) <= clock_timestamp() - make_interval(secs => %s)",
             (tenant_id, purpose, active, active, active, CACHE_SECONDS),
         )
     await vault.load(tenant_id, fresh=True)

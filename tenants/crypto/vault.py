@@ -17,7 +17,8 @@ from tenants.errors import KeyUnavailable
 
 CACHE_SECONDS: Final = 60.0
 _ROWS: Final = (
-    "SELECT id, tenant_id, purpose, suite, wrapped, active_from, retired_at, statement_timestamp() FROM data_key WHERE tenant_id = %s"
+    "SELECT id, tenant_id, purpose, suite, wrapped, active_from, retired_at, clock_timestamp() "
+    "FROM data_key WHERE tenant_id = %s"
 )
 # Two processes may meet a new tenant at once: the lock lets one of them make each key.
 _LOCK: Final = "SELECT suite FROM tenant WHERE id = %s FOR UPDATE"

@@ -194,7 +194,7 @@ def _grants(cursor: Cursor, table: str) -> list[Any]:
 
 
 def _grant(table: str, *, role: str, privilege: str, columns: list[str] | None) -> sql.Composable:
-    names = sql.SQL("")
+    names: sql.Composable = sql.SQL("")
     if columns is not None:
         names = sql.SQL(" ({})").format(sql.SQL(", ").join(sql.Identifier(column) for column in columns))
     return sql.SQL("GRANT {}{} ON {} TO {}").format(

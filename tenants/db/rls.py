@@ -60,27 +60,35 @@ class _DatabaseOnly(Operation):
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
         """Models stay as they are."""
 
-    def statements(self) -> Iterator[sql.Composable]:
+    def statements(self) -> Iterator[sql.Composed]:
         """What to run against the table itself."""
         raise NotImplementedError
 
-    def reverse_statements(self) -> Iterator[sql.Composable]:
+    def reverse_statements(self) -> Iterator[sql.Composed]:
         """What takes it back."""
         raise NotImplementedError
 
     def database_forwards(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
+        self,
+        app_label: str,  # noqa: ARG002 - Django's signature
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,  # noqa: ARG002
+        to_state: ProjectState,  # noqa: ARG002
     ) -> None:
         """Run the statements."""
         self._run(schema_editor, self.statements())
 
     def database_backwards(
-        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
+        self,
+        app_label: str,  # noqa: ARG002 - Django's signature
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,  # noqa: ARG002
+        to_state: ProjectState,  # noqa: ARG002
     ) -> None:
         """Take them back."""
         self._run(schema_editor, self.reverse_statements())
 
-    def _run(self, schema_editor: BaseDatabaseSchemaEditor, statements: Iterator[sql.Composable]) -> None:
+    def _run(self, schema_editor: BaseDatabaseSchemaEditor, statements: Iterator[sql.Composed]) -> None:
         for statement in statements:
             schema_editor.execute(statement.as_string(None), params=None)
 
@@ -122,12 +130,12 @@ class Expose(_DatabaseOnly):
         if self.ops:
             yield names().runtime("ops"), sql.SQL("SELECT")
 
-    def statements(self) -> Iterator[sql.Composable]:
+    def statements(self) -> Iterator[sql.Composed]:
         """The grants."""
         for role, privileges in self.roles():
             yield sql.SQL("GRANT {} ON {} TO {}").format(privileges, sql.Identifier(self.table), sql.Identifier(role))
 
-    def reverse_statements(self) -> Iterator[sql.Composable]:
+    def reverse_statements(self) -> Iterator[sql.Composed]:
         """Revoke everything from the run-time roles."""
         for role, _ in self.roles():
             yield sql.SQL("REVOKE ALL ON {} FROM {}").format(sql.Identifier(self.table), sql.Identifier(role))
@@ -185,7 +193,7 @@ class Protect(Expose):
             yield "ops", "SELECT", roles.runtime("ops"), _REASON
         yield "owner", "ALL", roles.owner, _MAINTENANCE
 
-    def statements(self) -> Iterator[sql.Composable]:
+    def statements(self) -> Iterator[sql.Composed]:
         """Security first, grants last: there is no moment with access and without policies."""
         table = sql.Identifier(self.table)
         yield sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY").format(table)
@@ -196,7 +204,7 @@ class Protect(Expose):
             )
         yield from super().statements()
 
-    def reverse_statements(self) -> Iterator[sql.Composable]:
+    def reverse_statements(self) -> Iterator[sql.Composed]:
         """Access ends before the policies do."""
         yield from super().reverse_statements()
         table = sql.Identifier(self.table)
@@ -220,13 +228,13 @@ class CompositeKey(_DatabaseOnly):
         """One line for `migrate --plan`."""
         return f"Make (id, {self.column}) of {self.table} a key"
 
-    def statements(self) -> Iterator[sql.Composable]:
+    def statements(self) -> Iterator[sql.Composed]:
         """Add the constraint."""
         yield sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} UNIQUE (id, {})").format(
             sql.Identifier(self.table), sql.Identifier(f"{self.table}_id_tenant_key"), sql.Identifier(self.column)
         )
 
-    def reverse_statements(self) -> Iterator[sql.Composable]:
+    def reverse_statements(self) -> Iterator[sql.Composed]:
         """Drop it."""
         yield sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
             sql.Identifier(self.table), sql.Identifier(f"{self.table}_id_tenant_key")
@@ -255,13 +263,13 @@ class TenantForeignKey(_DatabaseOnly):
     def _name(self) -> sql.Identifier:
         return sql.Identifier(f"{self.table}_{self.column}_tenant_fk")
 
-    def statements(self) -> Iterator[sql.Composable]:
+    def statements(self) -> Iterator[sql.Composed]:
         """Add the constraint."""
         yield sql.SQL(
             "ALTER TABLE {} ADD CONSTRAINT {} FOREIGN KEY ({}, tenant_id) REFERENCES {} (id, tenant_id) "
             "DEFERRABLE INITIALLY DEFERRED"
         ).format(sql.Identifier(self.table), self._name(), sql.Identifier(self.column), sql.Identifier(self.to_table))
 
-    def reverse_statements(self) -> Iterator[sql.Composable]:
+    def reverse_statements(self) -> Iterator[sql.Composed]:
         """Drop it."""
         yield sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(sql.Identifier(self.table), self._name())

@@ -152,5 +152,6 @@ def check_login(conn: psycopg.Connection[Any]) -> None:
         raise LoginRefused(
             login,
             faults,
-            "Run `hub db init` and let HUB_DATABASE_URL log in as <prefix>_login; the owner belongs into HUB_DATABASE_OWNER_URL.",
+            "Run `hub db init` and let HUB_DATABASE_URL log in as <prefix>_login; the owner belongs into "
+            "HUB_DATABASE_OWNER_URL.",
         )

@@ -1,6 +1,7 @@
 """The model client against a real server, with the official SDK as the oracle of what a stream means."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 
@@ -72,6 +73,15 @@ async def test_same_stream_in_same_message_out_as_the_official_sdk(server: Model
 async def test_deltas_of_one_read_leave_together(server: ModelServer) -> None:
     _, texts = await chat(server, ask("hello"))
     assert len(texts) <= 3
+
+
+async def test_one_connection_serves_many_calls(server: ModelServer) -> None:
+    route = ModelRoute(provider="openai", model="scripted", base_url=server.url)
+    async with model_session() as session:
+        for text in ("a", "[[normal chunks=3 delay=0.01]]", "[[500]]", "b"):
+            with contextlib.suppress(ProviderError):
+                await OpenAICompatible(session).chat(route, ask(text), lambda _: None)
+            assert len(server.connections) == 1
 
 
 async def test_cached_tokens_are_counted(server: ModelServer) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from agents import standard
-from agents.errors import AgentUnknown
+from agents.errors import AgentUnfit, AgentUnknown
 from agents.needs import needs_memory
 from agents.pool import AgentPool, SpecCache, WarmStates
 from agents.prompt import build, recall_block, system_message, windows
@@ -56,6 +56,19 @@ def test_bounded_by_count_and_by_bytes() -> None:
     assert small.evicted > 0
 
 
+def test_idle_sessions_are_released() -> None:
+    now = [0.0]
+    warm, old, used = WarmStates(clock=lambda: now[0]), uuid7(), uuid7()
+    warm.put(used, state(1))
+    warm.put(old, state(1))
+    now[0] = 500.0
+    assert warm.get(used, 1) is not None
+    now[0] = 700.0
+    assert warm.release(600) == 1
+    assert warm.get(old, 1) is None
+    assert warm.get(used, 1) is not None
+
+
 def test_a_conversation_of_ten_exchanges_takes_at_most_four_kilobytes() -> None:
     warm = WarmStates(most=5_000)
     tracemalloc.start()
@@ -77,7 +90,7 @@ def test_compiled_agents_are_shared_replaced_when_unhealthy_and_bounded() -> Non
     assert pool.take(agent) is not compiled
     pool.warm(spec() for _ in range(5))
     assert len(pool) == 3
-    with pytest.raises(ValueError, match="unknown workflow or tool"):
+    with pytest.raises(AgentUnfit, match="unknown workflow or tool"):
         pool.take(spec(tools=["nothing"]))
 
 

@@ -102,6 +102,32 @@ async def test_endless_answer_is_cut(server: ModelServer, session: aiohttp.Clien
     assert result.text
 
 
+@pytest.mark.parametrize(
+    ("text", "blocked"),
+    [
+        ("a bomb!", True),
+        ("ＢＯＭＢ", True),
+        ("这是bomb吗", True),
+        ("bombastic", False),
+        ("我要赌博啊", True),
+        ("ok", False),
+    ],
+)
+async def test_blocked_terms_in_both_scripts(
+    server: ModelServer, session: aiohttp.ClientSession, text: str, blocked: bool
+) -> None:
+    agent = spec(route(server), blocked_terms=["Bomb", "赌博"])
+    result = await runtime_over(session).run(turn(agent, text), lambda _: None)
+    assert (result.finish == "blocked") == blocked
+
+
+async def test_an_agent_that_names_what_is_not_there_answers_politely(session: aiohttp.ClientSession) -> None:
+    seen: list[Progress] = []
+    result = await runtime_over(session).run(turn(spec(tools=["nothing"]), "hello"), seen.append)
+    assert (result.finish, shown(seen)) == ("error", result.text)
+    assert "nothing" in result.error
+
+
 async def test_chinese_is_polite_in_chinese(server: ModelServer, session: aiohttp.ClientSession) -> None:
     result = await runtime_over(session).run(turn(spec(route(server)), "你好 [[401]]"), lambda _: None)
     assert result.text.startswith("抱歉")

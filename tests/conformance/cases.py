@@ -69,7 +69,7 @@ def fake(slug: str) -> FakePlatform:
     return FAKES[slug]()
 
 
-def adapter(slug: str, *, http: Http | None = None, **changed: Any) -> Adapter:
+def adapter(slug: str, *, http: Any = None, **changed: Any) -> Adapter:
     """An adapter with the fixture's credentials and some changed."""
     kind = registry.adapter_type(slug)
     credentials = kind.credentials_type(**{**fixture(slug)["credentials"], **changed})

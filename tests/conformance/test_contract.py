@@ -1,6 +1,7 @@
 """An adapter says what it can do, and does what it says."""
 
 import inspect
+from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -21,20 +22,20 @@ SECRETIVE = ("secret", "token", "key", "password")
 
 @pytest.mark.parametrize("slug", cases.SLUGS)
 @pytest.mark.parametrize("method", sorted(FLAGGED))
-def test_flags_and_methods_agree(slug, method):
+def test_flags_and_methods_agree(slug: Any, method: Any) -> None:
     kind = registry.adapter_type(slug)
     overridden = getattr(kind, method) is not getattr(ChannelAdapter, method)
     assert overridden == FLAGGED[method](kind.capabilities)
 
 
 @pytest.mark.parametrize("slug", cases.SLUGS)
-def test_a_fixture_file_exists(slug):
+def test_a_fixture_file_exists(slug: Any) -> None:
     assert (cases.FIXTURES / f"{slug}.yaml").exists()
     cases.adapter(slug)
 
 
 @pytest.mark.parametrize("slug", cases.PUSHED)
-def test_a_pushed_channel_has_a_fake_and_recorded_cases(slug):
+def test_a_pushed_channel_has_a_fake_and_recorded_cases(slug: Any) -> None:
     found = cases.fixture(slug)
     assert slug in FAKES
     assert found["inbound"] and found["outbound"] and found["errors"]
@@ -42,12 +43,12 @@ def test_a_pushed_channel_has_a_fake_and_recorded_cases(slug):
     assert {"RateLimited", "CredentialsRevoked", "RecipientGone", "Unavailable"} <= named
 
 
-def test_no_fixture_without_a_channel():
+def test_no_fixture_without_a_channel() -> None:
     assert {path.stem for path in cases.FIXTURES.glob("*.yaml")} == set(cases.SLUGS)
 
 
 @pytest.mark.parametrize("slug", cases.SLUGS)
-def test_capabilities_make_sense(slug):
+def test_capabilities_make_sense(slug: Any) -> None:
     able = registry.adapter_type(slug).capabilities
     assert able.text_limit >= 160
     assert able.sends_per_second > 0 and able.sends_per_second_per_conversation > 0
@@ -58,7 +59,7 @@ def test_capabilities_make_sense(slug):
 
 
 @pytest.mark.parametrize("slug", cases.SLUGS)
-def test_credentials_are_frozen_closed_and_secret(slug):
+def test_credentials_are_frozen_closed_and_secret(slug: Any) -> None:
     kind = registry.adapter_type(slug).credentials_type
     made = cases.adapter(slug).credentials
     with pytest.raises(ValidationError):
@@ -71,7 +72,7 @@ def test_credentials_are_frozen_closed_and_secret(slug):
 
 
 @pytest.mark.parametrize("slug", cases.SLUGS)
-def test_wrong_credentials_are_refused_without_showing_them(slug):
+def test_wrong_credentials_are_refused_without_showing_them(slug: Any) -> None:
     kind = registry.adapter_type(slug).credentials_type
     for name, value in cases.fixture(slug)["credentials"].items():
         with pytest.raises(ValidationError) as caught:
@@ -80,7 +81,7 @@ def test_wrong_credentials_are_refused_without_showing_them(slug):
 
 
 @pytest.mark.parametrize("slug", cases.SLUGS)
-def test_inbound_and_render_are_synchronous_and_the_rest_is_not(slug):
+def test_inbound_and_render_are_synchronous_and_the_rest_is_not(slug: Any) -> None:
     kind = registry.adapter_type(slug)
     for name in ("verify", "parse", "dedupe_key", "acknowledge", "render", "identify"):
         assert not inspect.iscoroutinefunction(getattr(kind, name))

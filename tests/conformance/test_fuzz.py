@@ -1,5 +1,8 @@
 """A small dose of fuzz; the full one is `make fuzz`."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +18,7 @@ JSON = st.recursive(
 
 
 @pytest.mark.parametrize("slug", cases.PUSHED)
-def test_mutated_requests_raise_nothing_else(slug):
+def test_mutated_requests_raise_nothing_else(slug: Any) -> None:
     score = fuzz_adapters.run(slug, 1_500, seed=7, seconds=10)
     assert not score.failures, score.failures[0]
     assert score.cases == 1_500
@@ -25,14 +28,14 @@ def test_mutated_requests_raise_nothing_else(slug):
 @pytest.mark.parametrize("slug", cases.PUSHED)
 @given(body=st.binary(max_size=400))
 @settings(max_examples=150, deadline=None)
-def test_any_bytes(slug, body):
-    fuzz_adapters.show(cases.adapter(slug), fuzz_adapters.replace(fuzz_adapters.corpus(slug)[0], body=body))
+def test_any_bytes(slug: Any, body: Any) -> None:
+    fuzz_adapters.show(cases.adapter(slug), replace(fuzz_adapters.corpus(slug)[0], body=body))
 
 
 @pytest.mark.parametrize("slug", cases.PUSHED)
 @given(data=st.data())
 @settings(max_examples=150, deadline=None)
-def test_any_json_in_any_place_of_a_real_payload(slug, data):
+def test_any_json_in_any_place_of_a_real_payload(slug: Any, data: Any) -> None:
     import json
 
     item = data.draw(st.sampled_from([item for item in cases.inbound(slug) if item.body[:1] == b"{"]))
@@ -45,13 +48,13 @@ def test_any_json_in_any_place_of_a_real_payload(slug, data):
             break
         inner = inner[name]
     body = json.dumps(payload).encode()
-    fuzz_adapters.show(cases.adapter(slug), fuzz_adapters.replace(fuzz_adapters.corpus(slug)[0], body=body))
+    fuzz_adapters.show(cases.adapter(slug), replace(fuzz_adapters.corpus(slug)[0], body=body))
 
 
 @pytest.mark.parametrize("slug", cases.PUSHED)
 @given(value=st.text(max_size=80), name=st.sampled_from(["signature", "timestamp", "id"]))
 @settings(max_examples=150, deadline=None)
-def test_any_text_in_a_signed_header_is_refused(slug, value, name):
+def test_any_text_in_a_signed_header_is_refused(slug: Any, value: Any, name: Any) -> None:
     from channels_adapters.errors import RequestRejected
 
     header = cases.fake(slug).auth.get(name)
@@ -59,4 +62,4 @@ def test_any_text_in_a_signed_header_is_refused(slug, value, name):
         return
     real = fuzz_adapters.corpus(slug)[0]
     with pytest.raises(RequestRejected):
-        cases.adapter(slug).verify(fuzz_adapters.replace(real, headers={**real.headers, header: value}))
+        cases.adapter(slug).verify(replace(real, headers={**real.headers, header: value}))

@@ -2,7 +2,9 @@
 
 import json
 import logging
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -28,22 +30,22 @@ PLACES = {"telegram": "7", "slack": "C1", "webhook": "c1"}
 
 
 @pytest.fixture(params=cases.PUSHED)
-async def place(request):
+async def place(request: Any) -> AsyncIterator[Any]:
     """A started platform and an adapter that talks to it."""
     async with FAKES[request.param]() as platform, SocketHttp(limit=5.0) as http:
         yield platform, cases.against(platform, http)
 
 
-def part_of(adapter, text: str = "Hello") -> Part:
+def part_of(adapter: cases.Adapter, text: str = "Hello") -> Part:
     return adapter.render(Reply(text=text))[0]
 
 
-def somewhere(platform) -> Address:
+def somewhere(platform: Any) -> Address:
     return Address(conversation=PLACES.get(platform.slug, "c1"))
 
 
 @pytest.mark.parametrize(("slug", "item"), [pytest.param(s, i, id=f"{s}-{i['name']}") for s, i in OUTBOUND])
-async def test_replies_become_the_documented_calls(slug, item):
+async def test_replies_become_the_documented_calls(slug: Any, item: Any) -> None:
     async with FAKES[slug]() as platform, SocketHttp() as http:
         adapter = cases.against(platform, http)
         address = cases.address_of(item["address"])
@@ -59,7 +61,7 @@ async def test_replies_become_the_documented_calls(slug, item):
 @pytest.mark.parametrize(
     ("slug", "item"), [pytest.param(s, i, id=f"{s}-{n}-{i['status']}-{i['error']}") for n, (s, i) in enumerate(ERRORS)]
 )
-async def test_answers_become_errors(slug, item):
+async def test_answers_become_errors(slug: Any, item: Any) -> None:
     async with FAKES[slug]() as platform, SocketHttp() as http:
         body = json.dumps(item["json"]).encode() if "json" in item else str(item.get("body", "")).encode()
         platform.fail(status=item["status"], body=body, headers=item.get("headers", {}))
@@ -71,7 +73,7 @@ async def test_answers_become_errors(slug, item):
         assert caught.value.retry_after == item["retry_after"]  # type: ignore[attr-defined]
 
 
-async def test_a_refused_connection_had_no_effect(place):
+async def test_a_refused_connection_had_no_effect(place: Any) -> None:
     platform, adapter = place
     await platform.refuse()
     with pytest.raises(errors.NotConnected):
@@ -83,7 +85,7 @@ async def test_a_refused_connection_had_no_effect(place):
 
 @pytest.mark.parametrize("fault", [{"hang": "before"}, {"hang": "after"}, {"drop": "before"}, {"drop": "after"}])
 @pytest.mark.parametrize("slug", cases.PUSHED)
-async def test_no_answer_is_an_unknown_outcome(slug, fault):
+async def test_no_answer_is_an_unknown_outcome(slug: Any, fault: Any) -> None:
     async with FAKES[slug]() as platform, SocketHttp(limit=0.2) as http:
         platform.fail(**fault)
         adapter = cases.against(platform, http)
@@ -92,7 +94,7 @@ async def test_no_answer_is_an_unknown_outcome(slug, fault):
         assert len(platform.shown(somewhere(platform).conversation)) == (1 if "after" in fault.values() else 0)
 
 
-async def test_a_repeated_delivery_is_recognised_where_the_channel_says_so(place):
+async def test_a_repeated_delivery_is_recognised_where_the_channel_says_so(place: Any) -> None:
     platform, adapter = place
     if adapter.capabilities.idempotency == "none":
         return
@@ -102,7 +104,7 @@ async def test_a_repeated_delivery_is_recognised_where_the_channel_says_so(place
     assert len(platform.shown(somewhere(platform).conversation)) == 1
 
 
-async def test_an_unknown_outcome_is_resolved_where_the_channel_says_so(place):
+async def test_an_unknown_outcome_is_resolved_where_the_channel_says_so(place: Any) -> None:
     platform, adapter = place
     if not adapter.capabilities.reconcile:
         return
@@ -116,7 +118,7 @@ async def test_an_unknown_outcome_is_resolved_where_the_channel_says_so(place):
 
 
 @pytest.mark.parametrize("conversation", ["private", "group"])
-async def test_a_streamed_message_grows_and_ends_as_the_whole_text(place, conversation):
+async def test_a_streamed_message_grows_and_ends_as_the_whole_text(place: Any, conversation: Any) -> None:
     platform, adapter = place
     if adapter.capabilities.stream == "none":
         return
@@ -137,7 +139,7 @@ async def test_a_streamed_message_grows_and_ends_as_the_whole_text(place, conver
     assert shown[0] in (final.text, final.payload.get("text"), final.payload.get("markdown"))
 
 
-async def test_a_stream_whose_beginning_changes_is_written_anew(place):
+async def test_a_stream_whose_beginning_changes_is_written_anew(place: Any) -> None:
     platform, adapter = place
     if adapter.capabilities.stream == "none":
         return
@@ -150,7 +152,7 @@ async def test_a_stream_whose_beginning_changes_is_written_anew(place):
     assert platform.shown(address.conversation) == ["Other words at last"]
 
 
-async def test_probe_tells_the_truth(place):
+async def test_probe_tells_the_truth(place: Any) -> None:
     platform, adapter = place
     assert (await adapter.probe()).ok
     platform.fail(status=401, times=5)
@@ -159,7 +161,7 @@ async def test_probe_tells_the_truth(place):
     assert not (await adapter.probe()).ok
 
 
-async def test_typing_is_shown_where_the_channel_can(place):
+async def test_typing_is_shown_where_the_channel_can(place: Any) -> None:
     platform, adapter = place
     if adapter.capabilities.typing:
         await adapter.show_typing(Address(conversation=PLACES[platform.slug], thread="1"))
@@ -179,7 +181,7 @@ async def test_typing_is_shown_where_the_channel_can(place):
         "| a | b |\n|-|-|\n" + "| c | d |\n" * 2_000,
     ],
 )
-def test_long_replies_stay_within_the_limit(slug, text):
+def test_long_replies_stay_within_the_limit(slug: Any, text: Any) -> None:
     adapter = cases.adapter(slug)
     able = adapter.capabilities
     parts = adapter.render(Reply(text=text))
@@ -188,8 +190,20 @@ def test_long_replies_stay_within_the_limit(slug, text):
     assert all(sign < "\ud800" or sign > "\udfff" for part in parts for sign in part.text[:1] + part.text[-1:])
 
 
+@pytest.mark.parametrize("slug", [slug for slug in cases.PUSHED if cases.adapter(slug).capabilities.stream != "none"])
+def test_finished_parts_of_a_growing_reply_do_not_change(slug: str) -> None:
+    """While an answer streams, only its last part is still open."""
+    adapter = cases.adapter(slug)
+    before: list[str] = []
+    for end in range(100, 30_000, 397):
+        texts = [part.text for part in adapter.render(Reply(text=LONG[:end]))]
+        assert texts[: max(len(before) - 1, 0)] == before[:-1]
+        before = texts
+    assert len(before) > 3
+
+
 @pytest.mark.parametrize("slug", cases.PUSHED)
-async def test_long_replies_are_taken_by_the_platform(slug):
+async def test_long_replies_are_taken_by_the_platform(slug: Any) -> None:
     async with FAKES[slug]() as platform, SocketHttp() as http:
         adapter = cases.against(platform, http)
         parts = adapter.render(Reply(text=LONG, quick_replies=(QuickReply(label="Yes", value="y"),)))
@@ -201,7 +215,7 @@ async def test_long_replies_are_taken_by_the_platform(slug):
 @pytest.mark.parametrize("slug", cases.SLUGS)
 @given(text=st.text(max_size=300), labels=st.lists(st.text(max_size=90), max_size=3))
 @settings(max_examples=60, deadline=None)
-def test_any_reply_renders_the_same_twice_and_can_be_stored(slug, text, labels):
+def test_any_reply_renders_the_same_twice_and_can_be_stored(slug: Any, text: Any, labels: Any) -> None:
     adapter = cases.adapter(slug)
     choices = tuple(QuickReply(label=label, value=label) for label in labels)
     file = Attachment(kind=AttachmentKind.FILE, name="a.bin", data=b"\x00\xff")
@@ -212,7 +226,7 @@ def test_any_reply_renders_the_same_twice_and_can_be_stored(slug, text, labels):
         assert json.loads(json.dumps(part.payload)) == part.payload
 
 
-async def test_no_secret_shows_in_errors_or_logs(place, caplog):
+async def test_no_secret_shows_in_errors_or_logs(place: Any, caplog: Any) -> None:
     platform, adapter = place
     caplog.set_level(logging.DEBUG)
     secrets = [value for name, value in platform.credentials().items() if name in SECRET_FIELDS]

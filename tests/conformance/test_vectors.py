@@ -1,5 +1,7 @@
 """Known answers, cross-checked with the platforms' own libraries."""
 
+from typing import Any
+
 import pytest
 
 from channels_adapters.types import Outcome
@@ -10,7 +12,7 @@ FIELDS = {"slack": "signing_secret", "telegram": "secret_token", "webhook": "sec
 
 
 @pytest.mark.parametrize(("slug", "vector"), [pytest.param(s, v, id=v["id"]) for s, v in EVERY])
-def test_known_answers(slug, vector):
+def test_known_answers(slug: Any, vector: Any) -> None:
     secret = next(iter(vector["secret"].values()))
     adapter = cases.adapter(slug, **{FIELDS[slug]: secret})
     request = cases.vector_request(vector, slug)
@@ -26,5 +28,5 @@ def test_known_answers(slug, vector):
         assert response.body.decode() == vector["expect"]["response_body"]
 
 
-def test_there_are_vectors():
+def test_there_are_vectors() -> None:
     assert len(EVERY) >= 6

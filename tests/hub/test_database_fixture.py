@@ -8,7 +8,7 @@ import redis
 
 def count(dsn: str, query: str) -> int:
     with psycopg.connect(dsn) as connection:
-        row = connection.execute(query).fetchone()  # type: ignore[arg-type]
+        row = connection.execute(query).fetchone()
     assert row is not None
     return int(row[0])
 

@@ -3,7 +3,7 @@
 from memory.buffer import dump, fold, load
 from memory.types import Buffer, Key, Line, Policy
 from tenants.ids import uuid7
-from tests.memory.conftest import round_of
+from tests.memory.world import round_of
 
 KEY = Key(tenant_id=uuid7(), session_id=uuid7(), subject_id=uuid7())
 

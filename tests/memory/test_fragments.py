@@ -2,19 +2,20 @@
 
 from uuid import UUID
 
+from memory.embeddings.minilm import MiniLM
 from memory.types import Policy
-from tests.memory.conftest import World, open_world, round_of
+from tests.memory.world import World, round_of
 
 POLICY = Policy(rounds=10, keep_rounds=2, recall_limit=5)
 
 
-async def test_a_fragment_left_at_three_of_ten_is_continued_after_everything_is_lost(world: World, embedder) -> None:
+async def test_a_fragment_left_at_three_of_ten_is_continued_after_loss(world: World, embedder: MiniLM) -> None:
     key = world.key()
     for number in range(3):
         await world.say(key, round_of(number, f"question {number}", f"answer {number}"), POLICY)
     assert await world.rows("SELECT count(*) FROM summary") == [(0,)]
     await world.redis.flushall()
-    other = open_world(world.layout, world.tenant_id, embedder)  # another process: nothing in its memory
+    other = world.twin(embedder)  # another process: nothing in its memory
     await other.pools.open()
     try:
         buffer = await other.memory.open(key, POLICY)
@@ -82,7 +83,7 @@ async def test_a_cached_buffer_that_missed_a_write_is_not_used(world: World) -> 
     first = await world.say(key, round_of(0, "q0", "a0"), POLICY)
     await world.say(key, round_of(1, "q1", "a1"), POLICY)
     await world.redis.delete(f"memory:{key.tenant_id}:buffer:{key.session_id}")
-    await world.memory._cache.put_buffer(key, first)
+    await world.cache.put_buffer(key, first)
     assert (await world.memory.open(key, POLICY, at_least=4)).last_seq == 4
 
 
@@ -90,7 +91,7 @@ async def test_an_older_buffer_never_replaces_a_newer_one(world: World) -> None:
     key = world.key()
     first = await world.say(key, round_of(0, "q0", "a0"), POLICY)
     second = await world.say(key, round_of(1, "q1", "a1"), POLICY)
-    await world.memory._cache.put_buffer(key, first)
+    await world.cache.put_buffer(key, first)
     assert await world.memory.open(key, POLICY) == second
 
 
@@ -122,13 +123,29 @@ async def test_overdue_batches_are_named_once_per_delay(world: World) -> None:
 
 
 async def test_another_tenant_sees_nothing(world: World) -> None:
-    from tests.memory.conftest import make_tenant
+    from tests.memory.world import make_tenant
 
     key = world.key()
     for number in range(10):
         await world.say(key, round_of(number, "I planted tulips in Utrecht", "Good"), POLICY)
     await world.digest()
-    stranger = type(key)(tenant_id=make_tenant(world.layout), session_id=key.session_id, subject_id=key.subject_id)
+    stranger = type(key)(
+        tenant_id=make_tenant(world.superuser_dsn), session_id=key.session_id, subject_id=key.subject_id
+    )
     assert (await world.memory.recall(stranger, "tulips in Utrecht", POLICY)).items == []
     assert (await world.memory.open(stranger, POLICY)).lines == []
     assert isinstance(stranger.tenant_id, UUID)
+
+
+async def test_what_is_forgotten_is_nowhere(world: World) -> None:
+    key, other = world.key(), world.key()
+    for number in range(12):
+        await world.say(key, round_of(number, "I planted tulips in Utrecht", "Good"), POLICY)
+        await world.say(other, round_of(number, "I planted tulips in Delft", "Good"), POLICY)
+    await world.digest()
+    asking = world.key(subject=key.subject_id)
+    assert (await world.memory.recall(asking, "tulips", POLICY)).items
+    await world.memory.forget(world.tenant_id, key.subject_id)
+    assert (await world.memory.recall(asking, "tulips", POLICY)).items == []
+    assert (await world.memory.open(key, POLICY)).lines == []
+    assert (await world.memory.recall(world.key(subject=other.subject_id), "tulips", POLICY)).items

@@ -1,5 +1,7 @@
 """Recall in both languages, its limits, and what no dump may contain."""
 
+from typing import cast
+
 import psycopg
 import pytest
 
@@ -7,7 +9,7 @@ from memory.embeddings.base import NoEmbedder
 from memory.memory import Memory
 from memory.tokens import estimate_tokens
 from memory.types import Policy
-from tests.memory.conftest import World, round_of
+from tests.memory.world import World, round_of
 
 POLICY = Policy(rounds=3, keep_rounds=0, recall_limit=3, recall_tokens=200)
 FACTS = [
@@ -79,7 +81,7 @@ async def test_a_model_written_summary_comes_along(world: World) -> None:
     assert list(found.items[-1].seqs) == [1, 2, 3, 4, 5, 6]
 
 
-async def test_a_large_subject_is_narrowed_to_its_likely_fragments(world: World, monkeypatch) -> None:
+async def test_a_large_subject_is_narrowed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("memory.subject.MOST_FRAGMENTS", 6)
     policy, key = Policy(rounds=1, keep_rounds=0, recall_limit=1), world.key()
     await world.say(key, round_of(0, "My dentist is called Ottilie", "Good to know"), policy)
@@ -100,14 +102,15 @@ async def test_planted_words_are_in_no_table_and_not_in_redis(world: World) -> N
     found = await world.memory.recall(world.key(subject=key.subject_id), f"Where does {canary} live?", POLICY)
     assert canary in found.items[0].text
     dump = b""
-    with psycopg.connect(world.layout.dsn("postgres", database="hub")) as conn:
+    with psycopg.connect(world.superuser_dsn) as conn:
         for table in ("memory_line", "memory_batch", "summary"):
             for form in ("text", "binary"):
                 with conn.cursor().copy(f"COPY {table} TO STDOUT (FORMAT {form})") as copy:
                     dump += b"".join(bytes(part) for part in copy)
-    for name in await world.redis.keys("*"):
+    names = cast(list[bytes], await world.redis.keys("*"))
+    for name in names:
         dump += name + (await world.redis.dump(name) or b"")
     assert len(dump) > 2000
-    for secret in (canary, canary.lower(), zh, zh[:3]):
-        for form in (secret.encode(), secret.encode().hex().encode(), secret.encode("utf-16-le")):
-            assert form not in dump
+    for planted in (canary, canary.lower(), zh, zh[:3]):
+        for written in (planted.encode(), planted.encode().hex().encode(), planted.encode("utf-16-le")):
+            assert written not in dump

@@ -5,23 +5,24 @@ import asyncio
 import pytest
 
 from memory import tasks
+from memory.embeddings.minilm import MiniLM
 from memory.redis_cache import Cache
 from memory.summarise import Digester
 from memory.types import Policy
 from tenants.crypto import Vault
 from tenants.db.pools import Pools
-from tests.memory.conftest import MASTER, World, round_of
+from tests.memory.world import MASTER, World, round_of
 
 
-async def test_a_worker_summarises_by_ids(world: World, embedder) -> None:
+async def test_a_worker_summarises_by_ids(world: World, embedder: MiniLM) -> None:
     opened: list[Pools] = []
 
     async def factory() -> Digester:
-        pools = Pools(world.layout.dsn("hub_login", database="hub"))
+        pools = Pools(world.login_dsn)
         await pools.open()
         opened.append(pools)
         vault = Vault(MASTER, pools)
-        return Digester(pools=pools, vault=vault, embedder=embedder.__class__(embedder._file.parent), cache=None)
+        return Digester(pools=pools, vault=vault, embedder=MiniLM(embedder.cache), cache=None)
 
     key, policy = world.key(), Policy(rounds=2)
     for number in range(4):
@@ -42,14 +43,14 @@ async def test_two_workers_on_one_batch_leave_one_summary(world: World) -> None:
         await world.say(key, round_of(number, f"q{number}", f"a{number}"), policy)
     batch = world.batches[0]
     other = Digester(
-        pools=world.pools, vault=world.vault, embedder=world.digester._embedder, cache=Cache(world.redis, world.vault)
+        pools=world.pools, vault=world.vault, embedder=world.embedder, cache=Cache(world.redis, world.vault)
     )
     results = await asyncio.gather(*(d.run(world.tenant_id, batch.id) for d in (world.digester, other)))
     assert sorted(results) == [False, True]
     assert await world.rows("SELECT count(*) FROM summary") == [(1,)]
 
 
-async def test_an_unconfigured_worker_says_so() -> None:
-    tasks.configure(None)
+async def test_an_unconfigured_worker_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "_factory", None)
     with pytest.raises(tasks.NotConfigured):
         tasks.summarise("x", "y")

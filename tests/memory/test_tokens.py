@@ -2,7 +2,7 @@
 
 import pytest
 
-from memory.phrasing import declarative, is_question, without_names
+from memory.phrasing import asks_for_several, declarative, is_question, without_names
 from memory.stemming import stem
 from memory.tokens import estimate_tokens, is_chinese, tokenize
 
@@ -48,5 +48,8 @@ def test_phrasing() -> None:
     assert is_question("你去过吗？")
     assert is_question("Really?!")
     assert not is_question("I went there.")
+    assert asks_for_several("What books has Ann read?")
+    assert asks_for_several("我去过哪些地方？")
+    assert not asks_for_several("What is her name?")
     assert is_chinese("我用iPhone拍照")
     assert not is_chinese("I say 你好 to everybody in this room")

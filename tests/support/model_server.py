@@ -135,7 +135,7 @@ class _Connection(asyncio.Protocol):
         elif plan.kind in ("cut", "bad_json"):
             self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n")
             self.transport.write(b'{"choice:' if plan.kind == "bad_json" else b'{"ch')
-            self.transport.close() if plan.kind == "cut" else self.finish()
+            self._cut() if plan.kind == "cut" else self._finish()
         else:
             self.reply(200, self.server.whole(body, plan))
 
@@ -169,11 +169,11 @@ class _Connection(asyncio.Protocol):
             self.pace(deque(frames), plan.delay, ends)
         else:
             self.transport.write(STREAM_HEAD + b"".join(frames))
-            self.finish() if ends else self.transport.close()
+            self._finish() if ends else self._cut()
 
     def pace(self, frames: deque[bytes], delay: float, ends: bool) -> None:
         if not frames:
-            self.finish() if ends else self.transport.close()
+            self._finish() if ends else self._cut()
             return
         self.transport.write(frames.popleft())
         self.timer = asyncio.get_running_loop().call_later(delay, self.pace, frames, delay, ends)
@@ -187,9 +187,13 @@ class _Connection(asyncio.Protocol):
         data = orjson.dumps(body)
         head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n{headers}\r\n"
         self.transport.write(head.encode() + data)
-        self.finish()
+        self._finish()
 
-    def finish(self) -> None:
+    def _cut(self) -> None:
+        # A moment later: a client that learns of the end together with the last bytes may drop those bytes.
+        self.timer = asyncio.get_running_loop().call_later(0.02, self.transport.close)
+
+    def _finish(self) -> None:
         if self.call is not None:
             self.call.finished = time.monotonic()
 

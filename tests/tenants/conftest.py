@@ -8,13 +8,14 @@ import psycopg
 import pytest
 from django.db import connections
 from django.test import override_settings
+from psycopg import sql
 
 from hub.embedded import Layout
 from hub.embedded.layout import POSTGRES_PORT
 from tenants.db.pools import Pools
 from tenants.db.rls import Grant, Protect
-from tests.tenants.pooler import PORT, Pooler, running_pooler
 from tests.conftest import Database
+from tests.tenants.pooler import PORT, Pooler, running_pooler
 from tests.tenants.support import Table, insert_row, tenant_tables
 
 
@@ -88,10 +89,15 @@ _pairs: list[tuple[UUID, UUID]] = []
 def pair(probed: Database, tables: list[Table]) -> tuple[UUID, UUID]:
     """Two tenants with a row in every table; made anew when another test has emptied the tables."""
     with psycopg.connect(probed.superuser_dsn) as conn:
-        known = "SELECT count(*) = 2 FROM tenant WHERE id = ANY(%s)"
-        if not _pairs or conn.execute(known, (list(_pairs[-1]),)).fetchone() != (True,):
+        if not _pairs or not all(_has_both(conn, table, _pairs[-1]) for table in tables if not table.is_partition):
             _pairs.append(_make_pair(conn, tables))
     return _pairs[-1]
+
+
+def _has_both(conn: psycopg.Connection[Any], table: Table, pair: tuple[UUID, UUID]) -> bool:
+    column = sql.Identifier(table.column)
+    query = sql.SQL("SELECT count(DISTINCT {c}) FROM {t} WHERE {c} = ANY(%s)").format(c=column, t=table.ident)
+    return conn.execute(query, (list(pair),)).fetchone() == (2,)
 
 
 def _make_pair(conn: psycopg.Connection[Any], tables: list[Table]) -> tuple[UUID, UUID]:

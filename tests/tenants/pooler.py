@@ -4,11 +4,11 @@ import asyncio
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PORT = 6432
-_SSL, _GSS = 80877103, 80877104
+_CANCEL, _SSL, _GSS = 80877102, 80877103, 80877104
 
 
 class Backend:
@@ -18,6 +18,7 @@ class Backend:
         self.reader = reader
         self.writer = writer
         self.greeting = b""
+        self.key = b""
 
     @classmethod
     async def connect(cls, socket: Path, user: str, database: str) -> "Backend":
@@ -32,7 +33,10 @@ class Backend:
             kind, message = await read_message(backend.reader)
             if kind == b"E":
                 raise ConnectionError(message)
-            backend.greeting += message
+            if kind == b"K":
+                backend.key = message[5:]
+            elif kind != b"Z":
+                backend.greeting += message
             if kind == b"Z":
                 return backend
 
@@ -51,6 +55,8 @@ class Pooler:
         self.database = database
         self.size = size
         self.switches = 0
+        self.serving: dict[bytes, Backend] = {}
+        self.known = 0
 
     async def serve(self, ready: threading.Event) -> None:
         self.idle: asyncio.Queue[Backend] = asyncio.Queue()
@@ -58,30 +64,31 @@ class Pooler:
             self.idle.put_nowait(await Backend.connect(self.server_socket, "hub_login", self.database))
         self.greeting = self.idle._queue[0].greeting  # type: ignore[attr-defined]
         server = await asyncio.start_unix_server(self.client, str(self.folder / f".s.PGSQL.{PORT}"))
-        self.clients: set[asyncio.Task[None]] = set()
         async with server:
             ready.set()
             try:
                 await server.serve_forever()
             finally:
-                for client in self.clients:
-                    client.cancel()
+                for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                    task.cancel()
 
     async def client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.clients.add(task)
-        task.add_done_callback(self.clients.discard)
         backend: Backend | None = None
         relay: asyncio.Task[None] | None = None
         try:
             while True:
                 (size,) = struct.unpack("!i", await reader.readexactly(4))
                 body = await reader.readexactly(size - 4)
-                if struct.unpack("!i", body[:4])[0] not in (_SSL, _GSS):
+                (code,) = struct.unpack("!i", body[:4])
+                if code == _CANCEL:
+                    await self.cancel(body[4:])
+                    return
+                if code not in (_SSL, _GSS):
                     break
                 writer.write(b"N")
-            writer.write(self.greeting)
+            self.known += 1
+            me = struct.pack("!ii", self.known, 4711)
+            writer.write(self.greeting + b"K" + struct.pack("!i", 12) + me + b"Z" + struct.pack("!i", 5) + b"I")
             waiting = {"syncs": 0, "open": False}
             while True:
                 kind, message = await read_message(reader)
@@ -91,7 +98,8 @@ class Pooler:
                     backend = await self.idle.get()
                     self.switches += 1
                     waiting.update(syncs=0, open=False)
-                    relay = asyncio.create_task(self.relay(backend, writer, waiting))
+                    self.serving[me] = backend
+                    relay = asyncio.create_task(self.relay(backend, writer, waiting, me))
                 if kind in (b"Q", b"S"):
                     waiting["syncs"] += 1
                     waiting["open"] = False
@@ -107,7 +115,7 @@ class Pooler:
                 backend.writer.write(b"Q" + struct.pack("!i", 4 + 9) + b"ROLLBACK\0")
             writer.close()
 
-    async def relay(self, backend: Backend, writer: asyncio.StreamWriter, waiting: dict[str, int]) -> None:
+    async def relay(self, backend: Backend, writer: asyncio.StreamWriter, waiting: dict[str, int], me: bytes) -> None:
         while True:
             kind, message = await read_message(backend.reader)
             if not writer.is_closing():
@@ -115,8 +123,17 @@ class Pooler:
             if kind == b"Z":
                 waiting["syncs"] -= 1
                 if message[5:6] == b"I" and waiting["syncs"] <= 0 and not waiting["open"]:
+                    self.serving.pop(me, None)
                     self.idle.put_nowait(backend)
                     return
+
+    async def cancel(self, key: bytes) -> None:
+        backend = self.serving.get(key)
+        if backend is not None:
+            reader, writer = await asyncio.open_unix_connection(str(self.server_socket))
+            writer.write(struct.pack("!ii", 8 + len(backend.key), _CANCEL) + backend.key)
+            await reader.read()
+            writer.close()
 
 
 @contextmanager
@@ -127,10 +144,8 @@ def running_pooler(*, server_socket: Path, folder: Path, database: str) -> Itera
     task = loop.create_task(pooler.serve(ready))
 
     def run() -> None:
-        try:
+        with suppress(asyncio.CancelledError):
             loop.run_until_complete(task)
-        except asyncio.CancelledError:
-            pass
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
+from django.db import connection
 from psycopg import sql
 
 from tenants.ids import uuid7
@@ -68,3 +69,8 @@ def insert_row(conn: psycopg.Connection[Any], table: Table, tenant_id: UUID, **g
     marks = sql.SQL(", ").join(sql.Placeholder() * len(values))
     conn.execute(sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(table.ident, names, marks), list(values.values()))
     return UUID(str(values["id"]))
+
+
+def close() -> None:
+    """Close the calling thread's connection (the proxy must be looked up in that thread)."""
+    connection.close()

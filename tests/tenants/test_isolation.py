@@ -1,9 +1,10 @@
-"""No row of another tenant is ever seen or changed, over every tenant table of the catalogue and every kind of connection."""
+"""No row of another tenant is ever seen or changed: every tenant table of the catalogue, every kind of connection."""
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from tenants.context import NoTenant, ops_scope, tenant_scope
 from tenants.db.backend.base import ScopeChanged
 from tenants.ids import uuid7
 from tenants.models import Quota, Tenant
-from tests.tenants.support import Table
+from tests.tenants.support import Table, close
 
 Pair = tuple[UUID, UUID]
 
@@ -119,7 +120,7 @@ async def test_async_tasks_keep_their_tenants(mode: str, tables: list[Table], pa
 
     await asyncio.gather(*(work(pair[index % 2]) for index in range(20)))
     assert await sync_to_async(ask, thread_sensitive=sensitive)() == set()
-    await sync_to_async(lambda: connection.close())()
+    await sync_to_async(close)()
 
 
 async def test_the_async_orm_is_stamped(mode: str, pair: Pair) -> None:
@@ -129,7 +130,7 @@ async def test_the_async_orm_is_stamped(mode: str, pair: Pair) -> None:
             assert await Quota.objects.acount() == 5
     with pytest.raises(NoTenant):
         await Quota.objects.acount()
-    await sync_to_async(lambda: connection.close())()
+    await sync_to_async(close)()
 
 
 def _in_thread(work: Callable[[], Any]) -> Any:
@@ -177,7 +178,7 @@ def test_a_workers_tasks_do_not_inherit(mode: str, tables: list[Table], pair: Pa
             with pytest.raises(ZeroDivisionError):
                 worker.submit(task, tenant_id, True).result(20)
             assert worker.submit(task, None, False).result(20) == set()
-        worker.submit(lambda: connection.close()).result(20)
+        worker.submit(close).result(20)
 
 
 def test_updates_and_deletes_do_not_reach_over(mode: str, tables: list[Table], pair: Pair, database: Any) -> None:
@@ -193,21 +194,31 @@ def test_updates_and_deletes_do_not_reach_over(mode: str, tables: list[Table], p
         assert {table.name: _rows(conn, table, pair[1]) for table in tables} == before
 
 
+@contextmanager
+def _refused_as(tenant_id: UUID) -> Iterator[Any]:
+    """A transaction of this tenant that a policy ends."""
+    with (
+        tenant_scope(tenant_id),
+        pytest.raises(ProgrammingError, match="row-level security"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        yield cursor
+
+
 def test_rows_are_not_written_into_another_tenant(mode: str, tables: list[Table], pair: Pair) -> None:
     for table in tables:
         name, column = f'"{table.name}"', f'"{table.column}"'
         for tenant_id in (pair[1], None):
-            with tenant_scope(pair[0]), pytest.raises(ProgrammingError, match="row-level security"):
-                with transaction.atomic(), connection.cursor() as cursor:
-                    cursor.execute(
-                        f"INSERT INTO {name} ({', '.join(dict.fromkeys(['id', table.column]))}) "
-                        f"VALUES ({', '.join(['%s'] * len({'id', table.column}))})",
-                        [tenant_id or uuid7()] if column == '"id"' else [uuid7(), tenant_id],
-                    )
+            with _refused_as(pair[0]) as cursor:
+                cursor.execute(
+                    f"INSERT INTO {name} ({', '.join(dict.fromkeys(['id', table.column]))}) "
+                    f"VALUES ({', '.join(['%s'] * len({'id', table.column}))})",
+                    [tenant_id or uuid7()] if column == '"id"' else [uuid7(), tenant_id],
+                )
         if not table.is_partition:
-            with tenant_scope(pair[0]), pytest.raises(ProgrammingError, match="row-level security"):
-                with transaction.atomic(), connection.cursor() as cursor:
-                    cursor.execute(f"UPDATE {name} SET {column} = %s", [uuid7() if column == '"id"' else pair[1]])
+            with _refused_as(pair[0]) as cursor:
+                cursor.execute(f"UPDATE {name} SET {column} = %s", [uuid7() if column == '"id"' else pair[1]])
 
 
 def _rows(conn: psycopg.Connection[Any], table: Table, tenant_id: UUID) -> Any:

@@ -8,6 +8,7 @@ import pytest
 
 from tenants.db.pools import PoolLimits, Pools
 from tests.conftest import Database
+from tests.tenants.pooler import PORT, Pooler
 from tests.tenants.support import Table
 
 Pair = tuple[UUID, UUID]
@@ -53,10 +54,10 @@ async def test_interleaved_tasks_never_mix(pools: Pools, pair: Pair) -> None:
 
 async def test_begin_and_stamp_travel_with_the_first_statement(pools: Pools, pair: Pair) -> None:
     async with pools.app(pair[0]) as conn:
-        assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        assert int(conn.info.transaction_status) == psycopg.pq.TransactionStatus.IDLE
         cursor = await conn.execute("UPDATE quota SET used = used WHERE metric = 'sessions'")
         assert cursor.rowcount == 1
-        assert conn.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+        assert int(conn.info.transaction_status) == psycopg.pq.TransactionStatus.INTRANS
         async with conn.transaction():
             assert await visible(conn) == {pair[0]}
 
@@ -145,7 +146,10 @@ async def test_the_direct_connection_holds_locks_and_is_replaced(pools: Pools, d
     assert await pools.direct() is conn
     await conn.execute("SELECT pg_advisory_lock(77)")
     with psycopg.connect(database.superuser_dsn, autocommit=True) as admin:
-        held = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        held = (
+            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
         row = admin.execute(held).fetchone()
         assert row is not None
         admin.execute("SELECT pg_terminate_backend(%s, 5000)", row)
@@ -169,3 +173,15 @@ async def test_a_full_pool_refuses_in_time(database: Database, pair: Pair) -> No
                     pass
     finally:
         await pools.close()
+
+
+def test_the_pooler_of_these_tests_really_leaks_session_settings(database: Database, pooler: Pooler) -> None:
+    """Without this the pooler mode above would prove nothing: a session-level stamp reaches other clients."""
+    dsn = f"postgresql://hub_login@/{database.name}?host={pooler.folder}&port={PORT}"
+    with psycopg.connect(dsn, autocommit=True) as first, psycopg.connect(dsn, autocommit=True) as second:
+        for _ in range(pooler.size):
+            first.execute("SELECT set_config('hub.leak', 'seen', false)")
+        found = [second.execute("SELECT current_setting('hub.leak', true)").fetchone() for _ in range(pooler.size)]
+        assert ("seen",) in found
+        for _ in range(pooler.size):
+            first.execute("SELECT set_config('hub.leak', '', false)")

@@ -15,6 +15,8 @@ from channels_adapters.types import Address, Attachment, Part, SentMessage
 METADATA_TYPE = "hub_delivery"
 PAGE = 200
 MOST_PAGES = 5
+CLOCK_SKEW = 60.0
+"""Seconds by which Slack's clock may differ from ours; a key is found but once, so looking further back is safe."""
 STALE_STREAM = frozenset({"message_not_in_streaming_state", "streaming_state_conflict"})
 
 
@@ -101,8 +103,8 @@ class WebApi:
         """The message that carries this delivery's key, among those since then; None when there is none."""
         body: dict[str, object] = {
             "channel": address.conversation,
-            "oldest": f"{since.timestamp():.6f}",
-            "include_all_metadata": True,
+            "oldest": f"{since.timestamp() - CLOCK_SKEW:.6f}",
+            "include_all_metadata": "true",
             "limit": PAGE,
         }
         method = "conversations.replies" if address.thread else "conversations.history"

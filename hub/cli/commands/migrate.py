@@ -8,15 +8,22 @@ from hub.env import env
 
 
 @click.command()
+@click.option("--demo", is_flag=True, help="Also make the demo tenant and the first administrator.")
 @with_output
-def command(output: Output) -> None:
+def command(output: Output, demo: bool) -> None:  # noqa: FBT001 - click's flag
     """Bring the database schema up to date, as its owner."""
     found = env()
+    seeded: dict[str, str] = {}
     with database.available(found, purpose="hub migrate"):
         if found.embedded_postgres:
             database.initialise(found)
         applied = database.pending(found)
         if applied:
             database.migrate(found)
-    text = f"{len(applied)} migrations applied" if applied else "the schema is up to date"
-    output.result({"applied": applied}, text)
+        if demo:
+            from hub.seed import seed_demo
+
+            seeded = seed_demo()
+    lines = [f"{len(applied)} migrations applied" if applied else "the schema is up to date"]
+    lines += [f"  {name:<9} {value}" for name, value in seeded.items()]
+    output.result({"applied": applied, **({"demo": seeded} if demo else {})}, "\n".join(lines))

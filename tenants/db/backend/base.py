@@ -36,16 +36,16 @@ class LocalCursor(base.Cursor):
     def execute(self, *args: Any, **kwargs: Any) -> Any:
         """As psycopg's."""
         if self.wrapper is None:
-            return super().execute(*args, **kwargs)
+            return super().execute(*args, **kwargs)  # type: ignore[misc]  # not in the stubs
         with self.wrapper.stamped_transaction():
-            return super().execute(*args, **kwargs)
+            return super().execute(*args, **kwargs)  # type: ignore[misc]  # not in the stubs
 
     def executemany(self, *args: Any, **kwargs: Any) -> Any:
         """As psycopg's."""
         if self.wrapper is None:
-            return super().executemany(*args, **kwargs)
+            return super().executemany(*args, **kwargs)  # type: ignore[misc]  # not in the stubs
         with self.wrapper.stamped_transaction():
-            return super().executemany(*args, **kwargs)
+            return super().executemany(*args, **kwargs)  # type: ignore[misc]  # not in the stubs
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -101,7 +101,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 self._stamp_session()
         if name is not None and self.in_atomic_block:
             self._open_named = True
-        return super()._cursor(name)
+        return super()._cursor(name)  # type: ignore[misc]  # not in the stubs
 
     def _stamp_session(self) -> None:
         scope = current()
@@ -149,13 +149,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.pooled_by_transaction:
             self._mark = None
         self._open_named = False
-        super()._commit()
+        super()._commit()  # type: ignore[misc]  # not in the stubs
 
     def _rollback(self) -> None:
         self._mark = None
         self._open_named = False
-        super()._rollback()
+        super()._rollback()  # type: ignore[misc]  # not in the stubs
 
     def _savepoint_rollback(self, sid: str) -> None:
         self._mark = None
-        super()._savepoint_rollback(sid)
+        super()._savepoint_rollback(sid)  # type: ignore[misc]  # not in the stubs

@@ -6,9 +6,11 @@ async with FakeTelegram() as fake:
     await fake.refuse()                         # connections are refused until `await fake.listen()`
     fake.shown("7")                             # texts that a person in chat 7 now sees
     fake.calls                                  # every call that was understood, in order
+    await fake.deliver(hub_url, fake.said("hi", number=1))  # a person's message as a signed webhook
 """
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
 
+import aiohttp
 from aiohttp import web
 
 from channels_adapters.types import WebhookRequest
@@ -57,6 +60,8 @@ class FakePlatform(ABC):
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.faults: list[Fault] = []
+        self.latency = 0.0
+        """Seconds before every answer."""
         self._release = asyncio.Event()
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
@@ -93,7 +98,7 @@ class FakePlatform(ABC):
         assert self._runner is not None and self._runner.server is not None and self._site is not None
         await self._site.stop()
         for connection in list(self._runner.server.connections):
-            connection.close()
+            connection.force_close()
 
     def fail(self, *, retry_after: float | None = None, **fault: Any) -> None:
         """Queue a fault; see `Fault` for the words. Faults of the same method are used in order."""
@@ -102,6 +107,16 @@ class FakePlatform(ABC):
             made.headers = {**made.headers, "Retry-After": str(retry_after)}
             made.body = made.body or self.limited(retry_after)
         self.faults.append(made)
+
+    async def deliver(self, url: str, body: bytes, *, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+        """Post a webhook, signed now, to a hub; its status and answer. ClientError when there is none."""
+        signed = self.sign(body, now=time.time(), headers=headers)
+        limit = aiohttp.ClientTimeout(total=30)
+        async with (
+            aiohttp.ClientSession(timeout=limit) as session,
+            session.post(url, data=body, headers=signed) as done,
+        ):
+            return done.status, await done.read()
 
     def release(self) -> None:
         """Let every hanging call go on."""
@@ -153,6 +168,7 @@ class FakePlatform(ABC):
         )
 
     async def _entry(self, request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(self.latency)
         fault = self._next_fault(self.method_of(request))
         if fault is None:
             return await self.answer(request)

@@ -191,7 +191,7 @@ class FakeSlack(FakePlatform):
         oldest, start = float(body.get("oldest", 0)), int(body.get("cursor") or 0)
         found = [item for item in self.channels.get(body["channel"], []) if float(item["ts"]) >= oldest]
         page = [dict(item) for item in reversed(found)][start : start + self.page]
-        if str(body.get("include_all_metadata", "")).lower() != "true":
+        if str(body.get("include_all_metadata", "")).lower() not in ("1", "true"):
             page = [{name: value for name, value in item.items() if name != "metadata"} for item in page]
         following = str(start + self.page) if start + self.page < len(found) else ""
         return _ok(messages=page, has_more=bool(following), response_metadata={"next_cursor": following})
@@ -214,7 +214,7 @@ def _error(code: str) -> web.Response:
 
 async def _arguments(request: web.Request) -> dict[str, Any]:
     if request.content_type == "application/json":
-        body = await request.json()
+        body = await request.json() if await request.read() else {}
         return body if isinstance(body, dict) else {}
     made = {name: str(value) for name, value in (await request.post()).items()}
     made.pop("token", None)

@@ -1,0 +1,41 @@
+# make and Python 3.11 are all that has to be there; scripts/bootstrap.py brings the rest into .boot and .venv.
+PYTHON ?= python3.11
+PY := .venv/bin/python
+PACKAGES := hub channels_adapters agents memory tenants tests
+PYTEST_ARGS ?= -n 2 -q
+
+.PHONY: run test check bench bench-memory faults fuzz bench-peers install clean
+
+run: install
+	@exec .venv/bin/hub up
+
+test: install
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+check: install
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy $(PACKAGES)
+	.venv/bin/lint-imports
+	$(PY) manage.py makemigrations --check --dry-run
+
+bench: install
+	$(PY) -m tests.benchmarks
+
+bench-memory: install
+	$(PY) -W ignore -m tests.benchmarks.bench_memory
+
+bench-peers: install
+	$(PY) -m tests.benchmarks.peers
+
+faults: install
+	$(PY) -m tests.faults
+
+fuzz: install
+	$(PY) -m tests.fuzz
+
+install:
+	@$(PYTHON) scripts/bootstrap.py
+
+clean:
+	rm -rf .venv .boot .mypy_cache .ruff_cache build dist

@@ -1,0 +1,183 @@
+"""`hub connection`: a tenant's accounts on channels."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hub.cli import lookup, options
+from hub.cli.output import CommandFailed, Output, with_output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hub.models import Connection
+
+    Function = Callable[..., Any]
+
+
+@click.group()
+def command() -> None:
+    """Create, list, test and change connections."""
+
+
+def _tenant(function: "Function") -> "Function":
+    return click.option("--tenant", "slug", required=True, help="The tenant it belongs to.")(function)
+
+
+def _settings(function: "Function") -> "Function":
+    from_file = click.option(
+        "--set-file", "files", multiple=True, metavar="KEY=PATH", help="The same, with the value read from a file."
+    )
+    return click.option(
+        "--set",
+        "given",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="A field of the channel's credentials, or an option such as debounce_ms; repeat for several.",
+    )(from_file(function))
+
+
+@command.command()
+@click.argument("channel")
+@_tenant
+@click.option("--agent", "agent_name", required=True, help="Who answers.")
+@click.option("--name", default="", help="The name people see; the channel's unless given.")
+@_settings
+@with_output
+def create(output: Output, channel: str, slug: str, agent_name: str, **given: Any) -> None:
+    """Connect CHANNEL for a tenant; prints where the platform must send its webhooks."""
+    with lookup.work("hub connection create"):
+        from channels_adapters.registry import adapter_type
+        from hub.models import Connection
+        from tenants.context import tenant_scope
+
+        kind = adapter_type(channel)
+        ours, theirs = options.split(options.pairs(given["given"], given["files"]), kind.credentials_type)
+        tenant = lookup.tenant(slug)
+        with tenant_scope(tenant.id):
+            agent = lookup.agent(tenant, agent_name)
+            made = Connection(tenant=tenant, channel=channel, name=given["name"] or kind.name, agent_id=agent.id)
+            options.apply(made, ours)
+            _seal(made, theirs)
+            made.save(force_insert=True)
+            values = _shown(made)
+    output.result(values, _created(values))
+
+
+@command.command("set")
+@click.argument("named")
+@_tenant
+@click.option("--agent", "agent_name", help="Who answers from now on.")
+@_settings
+@with_output
+def set_(output: Output, named: str, slug: str, agent_name: str | None, **given: Any) -> None:
+    """Change the connection NAMED (its id, public id or name); what is not given stays."""
+    with lookup.work("hub connection set"):
+        from channels_adapters.registry import adapter_type
+        from hub.pipeline.connections import open_credentials
+        from tenants.context import tenant_scope
+
+        tenant = lookup.tenant(slug)
+        with tenant_scope(tenant.id):
+            found = lookup.connection(tenant, named)
+            kind = adapter_type(found.channel)
+            ours, theirs = options.split(options.pairs(given["given"], given["files"]), kind.credentials_type)
+            options.apply(found, ours)
+            if agent_name is not None:
+                found.agent_id = lookup.agent(tenant, agent_name).id
+            if theirs:
+                _seal(found, {**open_credentials(lookup.vault(), found), **theirs})
+            found.save()
+            values = _shown(found)
+    output.result(values, f"connection {found.name} is changed; running processes follow within 5 seconds")
+
+
+@command.command("list")
+@_tenant
+@with_output
+def list_(output: Output, slug: str) -> None:
+    """List a tenant's connections."""
+    with lookup.work("hub connection list"):
+        from hub.models import Connection
+        from tenants.context import tenant_scope
+
+        with tenant_scope(lookup.tenant(slug).id):
+            found = [_shown(one) for one in Connection.objects.order_by("id")]
+    lines = [f"{one['channel']:<12} {one['name']:<28} {one['status']:<9} {one['webhook_path']}" for one in found]
+    output.result({"connections": found}, "\n".join(lines) or "no connections yet: hub connection create CHANNEL")
+
+
+@command.command()
+@click.argument("named")
+@_tenant
+@with_output
+def test(output: Output, named: str, slug: str) -> None:
+    """Ask the platform whether the credentials of the connection NAMED work."""
+    with lookup.work("hub connection test"):
+        from hub.pipeline.connections import open_credentials
+        from tenants.context import tenant_scope
+
+        tenant = lookup.tenant(slug)
+        with tenant_scope(tenant.id):
+            found = lookup.connection(tenant, named)
+            values = open_credentials(lookup.vault(), found)
+        ok, detail, identity = asyncio.run(_probe(found, values))
+    if not ok:
+        raise CommandFailed(f"{found.name} ({found.channel}) does not work: {detail}")
+    shown = {**_shown(found), "ok": ok, "detail": detail, "identity": identity}
+    output.result(shown, f"{found.name} ({found.channel}) works{f' as {identity}' if identity else ''}: {detail}")
+
+
+async def _probe(row: "Connection", values: dict[str, Any]) -> tuple[bool, str, str]:
+    """Whether it works, what the platform says, and as whom; a channel without a way to ask counts as working."""
+    from channels_adapters.errors import ChannelError
+    from hub.cli.probing import adapter_of
+
+    async with adapter_of(row, values) as adapter:
+        if type(adapter).probe is _base_probe():
+            return True, "the stored credentials are complete; this channel offers no way to ask", ""
+        try:
+            async with asyncio.timeout(30):
+                answer = await adapter.probe()
+        except ChannelError as refused:
+            return False, refused.detail or type(refused).__name__, ""
+        except TimeoutError:
+            return False, "no answer within 30 s", ""
+    return answer.ok, answer.detail, answer.identity
+
+
+def _base_probe() -> object:
+    from channels_adapters.base import ChannelAdapter
+
+    return ChannelAdapter.probe
+
+
+def _seal(row: "Connection", values: dict[str, Any]) -> None:
+    from pydantic import ValidationError
+
+    from hub.pipeline.connections import seal_credentials
+
+    try:
+        seal_credentials(lookup.vault(), row, values)
+    except ValidationError as wrong:
+        raise CommandFailed(f"{row.channel}: {options.told(wrong)}") from None
+
+
+def _shown(row: "Connection") -> dict[str, object]:
+    return {
+        "id": str(row.id),
+        "public_id": row.public_id,
+        "webhook_path": row.webhook_path,
+        "channel": row.channel,
+        "name": row.name,
+        "agent_id": str(row.agent_id),
+        "status": row.status,
+        **{name: getattr(row, name) for name in options.OPTIONS if name not in ("name", "status")},
+    }
+
+
+def _created(values: dict[str, object]) -> str:
+    from hub.env import env
+
+    return f"connection {values['name']} is created\n  webhook  {env().site_url}{values['webhook_path']}"

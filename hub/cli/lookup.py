@@ -1,0 +1,115 @@
+"""Finding what a command names, and saying in one line what was wrong with it."""
+
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from hub.cli import database
+from hub.cli.output import CommandFailed
+from hub.env import env
+
+if TYPE_CHECKING:
+    from agents.models import Agent
+    from hub.models import Connection
+    from tenants.crypto import Vault
+    from tenants.models import Tenant
+
+
+@contextmanager
+def work(purpose: str) -> Iterator[None]:
+    """Have the database up, Django loaded, and mistakes in what was asked for turned into one line."""
+    with database.working(env(), purpose=purpose), one_line():
+        yield
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Turn what a person can mend into CommandFailed. Values are not repeated: they may be secrets."""
+    from django.core.exceptions import ValidationError
+
+    from channels_adapters.registry import ChannelUnknown
+    from tenants.errors import TenantsError
+
+    try:
+        yield
+    except ValidationError as wrong:
+        raise CommandFailed(_told(wrong.message_dict if hasattr(wrong, "error_dict") else wrong.messages)) from wrong
+    except (TenantsError, ChannelUnknown) as wrong:
+        raise CommandFailed(str(wrong)) from wrong
+
+
+def _told(messages: dict[str, list[str]] | list[str]) -> str:
+    if isinstance(messages, list):
+        return "; ".join(messages)
+    return "; ".join(f"{field}: {' '.join(lines)}" for field, lines in messages.items())
+
+
+def tenant(slug: str) -> "Tenant":
+    """The tenant with this slug."""
+    from tenants.context import ops_scope
+    from tenants.models import Tenant
+
+    with ops_scope("hub: which tenant a command names"):
+        found = Tenant.objects.filter(slug=slug).select_related("plan").first()
+    if found is None:
+        raise CommandFailed(f"there is no tenant {slug!r}; see: hub tenant list")
+    return found
+
+
+def agent(of: "Tenant", name: str) -> "Agent":
+    """The tenant's agent of this name; call it inside the tenant's scope."""
+    from agents.models import Agent
+
+    found: Agent | None = Agent.objects.filter(name=name).first()
+    if found is None:
+        raise CommandFailed(f"tenant {of.slug!r} has no agent {name!r}; see: hub agent list --tenant {of.slug}")
+    return found
+
+
+def connection(of: "Tenant", named: str) -> "Connection":
+    """The tenant's connection with this id, public id or name; call it inside the tenant's scope."""
+    from django.db.models import Q
+
+    from hub.models import Connection
+
+    wanted = Q(public_id=named) | Q(name=named)
+    if (ident := as_uuid(named)) is not None:
+        wanted |= Q(id=ident)
+    found: list[Connection] = list(Connection.objects.filter(wanted).order_by("id")[:2])
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise CommandFailed(f"several connections are called {named!r}: give the id or the public id")
+    raise CommandFailed(f"tenant {of.slug!r} has no connection {named!r}; see: hub connection list --tenant {of.slug}")
+
+
+def as_uuid(text: str) -> UUID | None:
+    """The id that a text spells, or None."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def need_uuid(text: str, what: str) -> UUID:
+    """The id that a text must spell."""
+    found = as_uuid(text)
+    if found is None:
+        raise CommandFailed(f"{text!r} is not the id of a {what}")
+    return found
+
+
+@lru_cache(maxsize=1)
+def vault() -> "Vault":
+    """The process's vault over Django's connection: `load_sync` first."""
+    from tenants.crypto import MasterKeys, Vault
+
+    return Vault(MasterKeys(*env().master_keys()))
+
+
+def printable(key: bytes) -> str:
+    """A master key as the environment spells it."""
+    return base64.b64encode(key).decode()

@@ -1,0 +1,1 @@
+"""What people see of the hub: the admin, the operator's views and the chat page."""

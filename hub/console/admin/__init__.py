@@ -1,0 +1,5 @@
+"""The pages of the admin; importing them registers them."""
+
+from hub.console.admin import agents, connections, conversations, deliveries, keys, memory, people, platform, tenants
+
+__all__ = ["agents", "connections", "conversations", "deliveries", "keys", "memory", "people", "platform", "tenants"]

@@ -1,0 +1,220 @@
+"""Agents: prompt, where their model is asked (keys masked), tools and memory."""
+
+from dataclasses import fields as dataclass_fields
+from typing import Any, Final
+
+from django import forms
+from django.http import HttpRequest
+from unfold.decorators import display
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
+
+from agents.models import Agent
+from agents.providers import OFFLINE, OPENAI
+from agents.tools import BUILT_IN
+from hub.console.base import _, ConsoleAdmin, Form, Rank, site
+from hub.console.pydantic_fields import MASK
+from hub.pipeline.operating import note
+from hub.pipeline.reading import load, route_keys, vault
+from memory.types import Policy
+from tenants.context import current_tenant
+
+ROUTES: Final = 2
+"""How many routes the form shows; an agent may have more, which it then keeps."""
+PROVIDERS = (("", _("none: the hub's default")), (OPENAI, _("OpenAI-compatible")), (OFFLINE, _("offline")))
+PARTS: Final = ("provider", "base_url", "model", "api_key", "temperature", "max_tokens")
+GRANULARITY = (("brief", _("brief")), ("normal", _("normal")), ("detailed", _("detailed")))
+POLICY: Final = tuple(field.name for field in dataclass_fields(Policy))
+LABELS: Final = {
+    "provider": _("provider"),
+    "base_url": _("address"),
+    "model": _("model"),
+    "api_key": _("API key"),
+    "temperature": _("temperature"),
+    "max_tokens": _("most tokens of an answer"),
+    "enabled": _("remember"),
+    "rounds": _("rounds until a summary"),
+    "tokens": _("tokens until a summary"),
+    "keep_rounds": _("rounds kept after it"),
+    "granularity": _("granularity"),
+    "prompt": _("instruction for summaries"),
+    "recall_limit": _("most memories per turn"),
+    "recall_tokens": _("most tokens of memories"),
+}
+
+
+def route_field(part: str) -> forms.Field:
+    """One field of a model route."""
+    common: dict[str, Any] = {"label": LABELS[part], "required": False}
+    if part == "provider":
+        return forms.ChoiceField(**common, choices=PROVIDERS, widget=UnfoldAdminSelectWidget)
+    if part == "api_key":
+        widget = UnfoldAdminPasswordWidget(render_value=True, attrs={"autocomplete": "new-password"})
+        return forms.CharField(**common, max_length=2000, widget=widget)
+    if part == "temperature":
+        return forms.FloatField(**common, min_value=0, max_value=2, widget=UnfoldAdminIntegerFieldWidget)
+    if part == "max_tokens":
+        return forms.IntegerField(**common, min_value=1, widget=UnfoldAdminIntegerFieldWidget)
+    if part == "base_url":
+        return forms.URLField(
+            **common, max_length=500, assume_scheme="https", widget=UnfoldAdminTextInputWidget,
+            help_text=_("Such as https://api.example.com/v1"),
+        )
+    return forms.CharField(**common, max_length=200, widget=UnfoldAdminTextInputWidget)
+
+
+def policy_field(name: str) -> forms.Field:
+    """One memory setting, with the default as its start."""
+    default = getattr(Policy(), name)
+    common: dict[str, Any] = {"label": LABELS.get(name, name), "required": False, "initial": default}
+    if isinstance(default, bool):
+        return forms.BooleanField(**common, widget=UnfoldBooleanSwitchWidget)
+    if isinstance(default, int):
+        return forms.IntegerField(**common, min_value=0, widget=UnfoldAdminIntegerFieldWidget)
+    if name == "granularity":
+        return forms.ChoiceField(**common, choices=GRANULARITY, widget=UnfoldAdminSelectWidget)
+    return forms.CharField(**common, max_length=4000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}))
+
+
+class AgentForm(Form):
+    """The row's fields; routes and policy are added below the class."""
+
+    tools = forms.MultipleChoiceField(
+        label=_("tools"), required=False, choices=[(name, name) for name in BUILT_IN],
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+    )
+    terms = forms.CharField(
+        label=_("blocked terms"), required=False, max_length=8000, help_text=_("One per line."),
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+    )
+
+    class Meta:
+        model = Agent
+        fields = ("name", "prompt", "language", "tools", "context_tokens")
+        widgets = {"prompt": UnfoldAdminTextareaWidget(attrs={"rows": 10})}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        row: Agent = self.instance
+        self._keys = [] if row._state.adding else route_keys(row)
+        self.initial["terms"] = "\n".join(map(str, row.blocked_terms or ()))
+        for number, route in enumerate((row.routes or [])[:ROUTES]):
+            for part in PARTS:
+                self.initial[f"route{number}_{part}"] = route.get(part)
+            has_key = number < len(self._keys) and bool(self._keys[number])
+            self.initial[f"route{number}_api_key"] = MASK if has_key else ""
+        for name, value in (row.policy or {}).items():
+            self.initial[f"policy_{name}"] = value
+
+    def clean(self) -> dict[str, Any]:
+        """Put routes, keys, policy and terms together again."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        routes, self.new_keys = [], []
+        for number in range(ROUTES):
+            route, key = self._route(cleaned, number)
+            if route is not None:
+                routes.append(route)
+                self.new_keys.append(key)
+        row: Agent = self.instance
+        row.routes = [*routes, *(row.routes or [])[ROUTES:]]
+        self.new_keys += self._keys[ROUTES:]
+        row.policy = _policy(cleaned)
+        row.blocked_terms = [line.strip() for line in cleaned.get("terms", "").splitlines() if line.strip()]
+        return cleaned
+
+    def _route(self, cleaned: dict[str, Any], number: int) -> tuple[dict[str, Any] | None, str]:
+        values = {part: cleaned.get(f"route{number}_{part}") for part in PARTS}
+        if not values["provider"]:
+            return None, ""
+        if values["provider"] == OFFLINE:
+            values["model"] = values["model"] or OFFLINE
+        if not values["model"]:
+            self.add_error(f"route{number}_model", _("A route needs a model."))
+        key = values.pop("api_key") or ""
+        if key == MASK:
+            key = self._keys[number] if number < len(self._keys) else ""
+        before = (self.instance.routes or [])[number] if number < len(self.instance.routes or []) else {}
+        kept = {name: value for name, value in before.items() if name not in PARTS}
+        return {**kept, **{name: value for name, value in values.items() if value not in (None, "")}}, key
+
+
+for _number in range(ROUTES):
+    for _part in PARTS:
+        AgentForm.base_fields[f"route{_number}_{_part}"] = route_field(_part)
+        AgentForm.declared_fields[f"route{_number}_{_part}"] = AgentForm.base_fields[f"route{_number}_{_part}"]
+for _name in POLICY:
+    AgentForm.base_fields[f"policy_{_name}"] = policy_field(_name)
+    AgentForm.declared_fields[f"policy_{_name}"] = AgentForm.base_fields[f"policy_{_name}"]
+
+
+class AgentAdmin(ConsoleAdmin):
+    """Agents. Each save is a new version; turns that run keep theirs."""
+
+    add_rank = change_rank = Rank.OPERATOR
+    delete_rank = Rank.OWNER
+    list_display = ("name", "shown_model", "language", "version", "updated")
+    list_defer = ("prompt",)
+    ordering = ("name",)
+    form = AgentForm
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """The list shows the first route's model."""
+        return super().get_queryset(request).defer(None).defer("prompt", "credentials") if _list(request) else super(
+        ).get_queryset(request)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001
+        """For those who only look, Django's own form: no key is even masked."""
+        if not self._may(request, Rank.OPERATOR):
+            kwargs["form"] = forms.ModelForm
+        return super().get_form(request, obj, change, **kwargs)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Grouped for people who set an agent up."""
+        if not self._may(request, Rank.OPERATOR):
+            plain = ["name", "prompt", "language", "context_tokens", "shown_model", "tools", "policy", "version"]
+            return ((None, {"fields": plain}),)
+        route = [[f"route{number}_{part}" for part in PARTS] for number in range(ROUTES)]
+        return (
+            (None, {"fields": ["name", "prompt", "language", "context_tokens"]}),
+            (_("Model"), {"fields": route[0]}),
+            (_("Fall-back model"), {"fields": route[1], "classes": ["collapse"]}),
+            (_("Memory"), {"fields": [f"policy_{name}" for name in POLICY], "classes": ["collapse"]}),
+            (_("Tools and terms"), {"fields": ["tools", "terms"], "classes": ["collapse"]}),
+        )
+
+    readonly_fields = ("shown_model", "version")
+
+    def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:  # noqa: FBT001
+        """Seal the keys with the row."""
+        if not change:
+            obj.tenant_id = current_tenant()
+        load(obj.tenant_id)
+        obj.seal_keys(vault(), form.new_keys)
+        super().save_model(request, obj, form, change)
+        kind = "agent.changed" if change else "agent.created"
+        note(obj.tenant_id, kind, data={"by": request.user.get_username(), "agent": str(obj.id)})
+
+    @display(description=_("model"))
+    def shown_model(self, obj: Agent) -> Any:
+        """The first route's model."""
+        return obj.routes[0].get("model") if obj.routes else _("the hub's default")
+
+
+def _policy(cleaned: dict[str, Any]) -> dict[str, Any]:
+    values = {name: cleaned.get(f"policy_{name}") for name in POLICY}
+    default = Policy()
+    return {name: value for name, value in values.items() if value is not None and value != getattr(default, name)}
+
+
+def _list(request: HttpRequest) -> bool:
+    return request.resolver_match is not None and str(request.resolver_match.url_name).endswith("_changelist")
+
+
+site.register(Agent, AgentAdmin)

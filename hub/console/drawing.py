@@ -1,0 +1,91 @@
+"""Small pieces of HTML for lists and forms; every value is escaped by `format_html`."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+UNLIMITED: Final = -1
+DASH: Final = "–"
+
+
+def usage_bar(used: int, limit: int, *, alert_at: float, reserved: int = 0) -> SafeString:
+    """used / limit as a bar: green, amber from the alert share on, red when nothing is left."""
+    if limit == UNLIMITED:
+        return format_html('<span class="bar-text">{} / ∞</span>', f"{used:,}")
+    share = min(1.0, (used + reserved) / limit) if limit else 1.0
+    tone = "bad" if share >= 1 else "warn" if share >= alert_at else "good"
+    return format_html(
+        '<span class="bar" role="img" aria-label="{}%"><span class="bar-fill bar-{}" style="width:{}%"></span></span>'
+        '<span class="bar-text">{} / {}</span>',
+        round(share * 100),
+        tone,
+        round(share * 100, 1),
+        f"{used:,}",
+        f"{limit:,}",
+    )
+
+
+def copyable(text: str) -> SafeString:
+    """A value with a button that copies it."""
+    return format_html(
+        '<span class="copy"><code>{}</code><button type="button" class="copy-button" data-copy="{}">{}</button></span>',
+        text,
+        text,
+        _("Copy"),
+    )
+
+
+def link(model: str, ident: UUID | None, text: str = "") -> SafeString | str:
+    """A link to a row's page; a dash without one."""
+    if ident is None:
+        return DASH
+    return format_html('<a href="{}">{}</a>', reverse(f"admin:{model}_change", args=[ident]), text or short(ident))
+
+
+def short(ident: UUID) -> str:
+    """The random end of an id: enough to tell rows apart."""
+    return f"…{str(ident)[-8:]}"
+
+
+def trace_table(trace: Any) -> SafeString | str:
+    """A turn's trace: one line per node with a bar for its time."""
+    steps = [step for step in _steps(trace) if isinstance(step, Mapping)]
+    if not steps:
+        return DASH
+    total = max((_ms(step, "started_ms") + _ms(step, "duration_ms") for step in steps), default=0.0) or 1.0
+    rows = [_trace_row(step, total) for step in steps]
+    body = SafeString("").join(rows)
+    return format_html('<div class="trace">{}</div>', body)
+
+
+def _trace_row(step: Mapping[str, Any], total: float) -> SafeString:
+    started, lasted = _ms(step, "started_ms"), _ms(step, "duration_ms")
+    detail = step.get("detail") or {}
+    words = ", ".join(f"{key}: {value}" for key, value in detail.items()) if isinstance(detail, Mapping) else ""
+    return format_html(
+        '<div class="trace-row trace-{}"><span class="trace-node">{}</span><span class="trace-line">'
+        '<span class="trace-fill" style="margin-left:{}%;width:{}%"></span></span>'
+        '<span class="trace-ms">{} ms</span><span class="trace-detail">{}</span></div>',
+        step.get("outcome", "ok"),
+        step.get("node", "?"),
+        round(started / total * 100, 1),
+        max(0.5, round(lasted / total * 100, 1)),
+        round(lasted, 1),
+        words,
+    )
+
+
+def _steps(trace: Any) -> list[Any]:
+    if isinstance(trace, Mapping):
+        trace = trace.get("steps")
+    return trace if isinstance(trace, list) else []
+
+
+def _ms(step: Mapping[str, Any], name: str) -> float:
+    value = step.get(name, 0)
+    return float(value) if isinstance(value, int | float) else 0.0

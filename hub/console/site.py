@@ -1,0 +1,122 @@
+"""The admin's site: who may enter, how its pages are grouped, and the tenant switcher in its header."""
+
+from typing import Any
+
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.forms import AuthenticationForm
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, URLPattern, path, reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from unfold.forms import AuthenticationForm as UnfoldLogin
+from unfold.sites import UnfoldAdminSite
+
+from hub.console import tenancy
+from tenants.members import Rank, memberships
+
+Group = tuple[str | Promise, tuple[tuple[str, str], ...]]
+GROUPS: tuple[Group, ...] = (
+    (
+        _("Conversations"),
+        (
+            ("hub.session", "forum"),
+            ("hub.message", "chat_bubble"),
+            ("hub.turn", "sync"),
+            ("hub.delivery", "send"),
+            ("hub.contact", "person"),
+            ("hub.event", "notifications"),
+        ),
+    ),
+    (_("Set up"), (("agents.agent", "smart_toy"), ("hub.connection", "hub"))),
+    (
+        _("Tenant"),
+        (
+            ("tenants.tenant", "apartment"),
+            ("tenants.quota", "speed"),
+            ("tenants.usage", "monitoring"),
+            ("tenants.apikey", "key"),
+            ("tenants.member", "group"),
+        ),
+    ),
+    (_("Memory"), (("memory.summary", "summarize"), ("memory.memorybatch", "layers"), ("memory.memoryline", "notes"))),
+    (
+        _("Inside"),
+        (
+            ("agents.checkpoint", "flag"),
+            ("agents.toolcall", "build"),
+            ("hub.person", "badge"),
+            ("tenants.datakey", "lock"),
+        ),
+    ),
+    (_("Platform"), (("tenants.plan", "sell"), ("auth.user", "manage_accounts"), ("hub.worker", "memory"))),
+)
+
+
+class LoginForm(UnfoldLogin):  # type: ignore[misc]  # unfold carries no types
+    """Lets members in beside platform staff."""
+
+    def confirm_login_allowed(self, user: Any) -> None:
+        """Refuse people who are neither, in the words that a wrong password gets."""
+        AuthenticationForm.confirm_login_allowed(self, user)
+        if not user.is_staff and not memberships(user.pk):
+            message = AdminAuthenticationForm.error_messages["invalid_login"]
+            raise ValidationError(message, code="invalid_login", params={"username": self.username_field.verbose_name})
+
+
+class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
+    """Open to platform staff and members; what each may do is decided by rank."""
+
+    login_form = LoginForm
+    enable_nav_sidebar = True
+
+    def __init__(self) -> None:
+        super().__init__(name="admin")
+        self.login_form = LoginForm
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Whoever has a seat."""
+        return bool(request.user.is_active and tenancy.seat(request) is not None)
+
+    def extra_urls(self) -> list[URLPattern]:
+        """The tenant switcher's door."""
+        return [path("scope/", self.admin_view(tenancy.switch), name="scope")]
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """What all pages know: the seat and the tenants to choose from."""
+        context = super().each_context(request)
+        seat = tenancy.seat(request)
+        context["seat"] = seat
+        context["seat_is_staff"] = bool(seat and seat.rank == Rank.STAFF)
+        context["seat_choices"] = tenancy.choices(request) if seat else []
+        return dict(context)
+
+    def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
+        """The groups with what this user may see."""
+        groups = []
+        for title, entries in GROUPS:
+            items = [item for entry in entries if (item := self._item(request, *entry))]
+            if items:
+                groups.append({"title": title, "separator": True, "collapsible": title == _("Inside"), "items": items})
+        return groups
+
+    def _item(self, request: HttpRequest, label: str, icon: str) -> dict[str, Any] | None:
+        admin = next((found for model, found in self._registry.items() if model._meta.label_lower == label), None)
+        if admin is None or not admin.has_module_permission(request) or not admin.has_view_permission(request):
+            return None
+        try:
+            link = reverse(f"admin:{label.replace('.', '_')}_changelist")
+        except NoReverseMatch:
+            return None
+        active = request.path.startswith(link)
+        name = str(admin.opts.verbose_name_plural)
+        return {
+            "title": name[:1].upper() + name[1:],
+            "icon": icon,
+            "link": link,
+            "active": active,
+            "has_permission": True,
+        }
+
+
+site = ConsoleSite()

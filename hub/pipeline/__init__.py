@@ -1,0 +1,1 @@
+"""What happens to a message, as verbs in order: accept, run, commit, deliver."""

@@ -1,0 +1,133 @@
+"""What is sealed in `message.body`, and how text is cleaned before it is stored.
+
+A body is a JSON object with only the keys that say something, so that the usual one is `{"t": "hello"}` and a few more.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from channels_adapters.types import Address, Attachment, AttachmentKind
+from tenants.crypto import CellRef
+
+MAX_TEXT = 200_000
+"""Characters of one inbound message; longer ones are refused by the doors."""
+
+
+def clean(text: str) -> str:
+    """Text that PostgreSQL and JSON can hold: without NUL, lone surrogates replaced."""
+    if "\x00" in text:
+        text = text.replace("\x00", "")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """The content of a message, in or out."""
+
+    text: str = ""
+    attachments: Sequence[Mapping[str, Any]] = ()
+    sender_name: str = ""
+    external_id: str = ""
+    address: Mapping[str, Any] | None = None
+    """Where to answer this very message (its thread, its reply handle)."""
+    action: str = ""
+    group: bool = False
+    """Several people write in this conversation."""
+    tool_call_id: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What an API caller asked for: tools, limits, a stateless history."""
+    quick_replies: Sequence[str] = ()
+    tool_calls: Sequence[Mapping[str, Any]] = ()
+    finish: str = ""
+    usage: Mapping[str, int] = field(default_factory=dict)
+
+
+_KEYS = {
+    "text": "t",
+    "attachments": "a",
+    "sender_name": "n",
+    "external_id": "e",
+    "address": "d",
+    "action": "c",
+    "group": "g",
+    "tool_call_id": "i",
+    "options": "o",
+    "quick_replies": "q",
+    "tool_calls": "l",
+    "finish": "f",
+    "usage": "u",
+}
+_NAMES = {short: name for name, short in _KEYS.items()}
+
+
+def pack(body: Body) -> bytes:
+    """The body as JSON bytes, ready to be sealed."""
+    return orjson.dumps({short: value for name, short in _KEYS.items() if (value := getattr(body, name))})
+
+
+def unpack(data: bytes) -> Body:
+    """What `pack` made; keys of a newer version are ignored."""
+    found = orjson.loads(data)
+    return Body(**{_NAMES[short]: value for short, value in found.items() if short in _NAMES})
+
+
+def body_cell(tenant_id: UUID, message_id: UUID) -> CellRef:
+    """Where a message's body is sealed."""
+    return CellRef(tenant_id, "content", "message", "body", message_id)
+
+
+def pack_address(address: Address) -> dict[str, Any]:
+    """An address as JSON values; empty fields are left out."""
+    found: dict[str, Any] = {"conversation": address.conversation}
+    for name in ("thread", "recipient", "handle", "handle_uses"):
+        if value := getattr(address, name):
+            found[name] = value
+    if address.handle_expires is not None:
+        found["handle_expires"] = address.handle_expires.isoformat()
+    if address.extra:
+        found["extra"] = dict(address.extra)
+    return found
+
+
+def unpack_address(found: Mapping[str, Any]) -> Address:
+    """What `pack_address` made."""
+    expires = found.get("handle_expires")
+    return Address(
+        conversation=found["conversation"],
+        thread=found.get("thread", ""),
+        recipient=found.get("recipient", ""),
+        handle=found.get("handle", ""),
+        handle_uses=found.get("handle_uses"),
+        handle_expires=datetime.fromisoformat(expires) if expires else None,
+        extra=found.get("extra", {}),
+    )
+
+
+def pack_attachment(attachment: Attachment) -> dict[str, Any]:
+    """An attachment's reference as JSON values; bytes are not stored here."""
+    found: dict[str, Any] = {"kind": attachment.kind.value}
+    for name in ("name", "media_type", "size", "url", "platform_id"):
+        if value := getattr(attachment, name):
+            found[name] = value
+    return found
+
+
+def unpack_attachment(found: Mapping[str, Any]) -> Attachment:
+    """What `pack_attachment` made."""
+    return Attachment(
+        kind=AttachmentKind(found["kind"]),
+        name=found.get("name", ""),
+        media_type=found.get("media_type", ""),
+        size=found.get("size"),
+        url=found.get("url", ""),
+        platform_id=found.get("platform_id", ""),
+    )

@@ -1,0 +1,162 @@
+"""What the pull doors need (web chat, SSE, completions): say, read, watch and stop, under one cursor."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from channels_adapters.types import Address, Attachment, InboundMessage
+from hub.ledger.accept import Accepted
+from hub.pipeline.bodies import Body, clean, pack_address, pack_attachment
+from hub.pipeline.connections import LiveConnection
+from hub.pipeline.errors import Unavailable
+from hub.pipeline.inbox import AWAY, Inbox
+from hub.pipeline.messages import History, StoredMessage, message_chunk
+from hub.pipeline.remote import RedisLink
+from hub.pipeline.runner import Runner
+from hub.pipeline.stream import Cursor, Watch
+from hub.pipeline.streams import Streams
+from tenants.crypto import Vault
+from tenants.db.pools import Pools
+
+_SESSION = "SELECT id FROM session WHERE connection_id = %s AND address_hash = %s AND current"
+_DUPLICATE = """
+SELECT m.session_id, m.id, m.seq FROM message_key k JOIN message m ON m.id = k.message_id
+WHERE k.connection_id = %s AND k.key_hash = %s
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """A message is stored. `duplicate`: it was stored before, under the same client id."""
+
+    session_id: UUID
+    message_id: UUID
+    seq: int
+    duplicate: bool
+    status: str
+    reason: str
+
+
+class Chat:
+    """One per process."""
+
+    def __init__(
+        self, *, inbox: Inbox, streams: Streams, pools: Pools, vault: Vault, history: History, runner: Runner | None
+    ) -> None:
+        self._inbox, self._streams, self._pools, self._vault = inbox, streams, pools, vault
+        self._history = history
+        self._runner = runner
+        self.link: RedisLink | None = None
+
+    async def session_id(self, connection: LiveConnection, conversation: str) -> UUID | None:
+        """The conversation's session, or None before its first message. Raises Unavailable."""
+        try:
+            await self._vault.load(connection.tenant_id)
+            hashed = self._inbox.address_hash(connection, Address(conversation=conversation))
+            async with self._pools.statement("ingest") as conn:
+                row = await (await conn.execute(_SESSION, (connection.id, hashed))).fetchone()
+        except AWAY as error:
+            raise Unavailable from error
+        return None if row is None else row[0]
+
+    async def say(  # noqa: PLR0913 (a message has that many sides)
+        self,
+        connection: LiveConnection,
+        *,
+        conversation: str,
+        sender_id: str,
+        client_id: str,
+        text: str,
+        sender_name: str = "",
+        attachments: Sequence[Attachment] = (),
+        role: str = "user",
+        tool_call_id: str = "",
+        options: Mapping[str, Any] | None = None,
+        ephemeral: bool = False,
+    ) -> Said:
+        """Store a message; durable when it returns. `client_id` makes a repetition recognisable.
+
+        Raises Overloaded or Unavailable: then nothing was promised and the same call may be made again.
+        """
+        try:
+            await self._vault.load(connection.tenant_id)
+        except AWAY as error:
+            raise Unavailable from error
+        event = InboundMessage(
+            external_id=client_id,
+            sender_id=sender_id,
+            sender_name=sender_name,
+            address=Address(conversation=conversation),
+            text=clean(text),
+            attachments=attachments,
+        )
+        body = Body(
+            text=event.text,
+            attachments=[pack_attachment(item) for item in attachments],
+            sender_name=clean(sender_name)[:200],
+            external_id=clean(client_id),
+            address=pack_address(event.address),
+            tool_call_id=tool_call_id,
+            options=options or {},
+        )
+        row = self._inbox.row(connection, event, client_id, body=body, role=role, ephemeral=ephemeral)
+        accepted = await self._inbox.store(row)
+        if accepted is None:
+            return await self._said_before(connection, row.key_hash)
+        self._tell(connection, accepted, body, role)
+        return Said(
+            session_id=accepted.session_id,
+            message_id=accepted.message_id,
+            seq=accepted.seq,
+            duplicate=False,
+            status=accepted.status,
+            reason=accepted.reason,
+        )
+
+    def _tell(self, connection: LiveConnection, accepted: Accepted, body: Body, role: str) -> None:
+        chunk = message_chunk(
+            accepted.message_id,
+            accepted.seq,
+            role=role,
+            body=body,
+            turn_id=None,
+            status=accepted.status,
+            reason=accepted.reason,
+        )
+        self._streams.stored(connection.tenant_id, accepted.session_id, chunk)
+
+    async def _said_before(self, connection: LiveConnection, key_hash: bytes) -> Said:
+        try:
+            async with self._pools.statement("ingest") as conn:
+                row = await (await conn.execute(_DUPLICATE, (connection.id, key_hash))).fetchone()
+        except AWAY as error:
+            raise Unavailable from error
+        if row is None:  # its row is older than the messages that are kept
+            raise Unavailable
+        session_id, message_id, seq = row
+        return Said(session_id=session_id, message_id=message_id, seq=seq, duplicate=True, status="accepted", reason="")
+
+    async def history(
+        self, tenant_id: UUID, session_id: UUID, *, after: int = 0, before: int | None = None, limit: int = 50
+    ) -> list[StoredMessage]:
+        """Stored messages, oldest first; with `before` the last ones ahead of it. Raises Unavailable."""
+        try:
+            return await self._history.read(tenant_id, session_id, after=after, before=before, limit=limit)
+        except AWAY as error:
+            raise Unavailable from error
+
+    async def stop(self, tenant_id: UUID, session_id: UUID) -> bool:  # noqa: ARG002 (the session id is unguessable)
+        """End the session's running turn with what it has; False when none runs here (others are told)."""
+        if self._runner is not None and self._runner.stop_turn(session_id):
+            return True
+        if self.link is not None:
+            self.link.stop_turn(session_id)
+        return False
+
+    @asynccontextmanager
+    async def watch(self, tenant_id: UUID, session_id: UUID, cursor: Cursor) -> AsyncIterator[Watch]:
+        """Watch a session from a cursor; see `hub.pipeline.streams`."""
+        async with self._streams.watch(tenant_id, session_id, cursor) as watch:
+            yield watch

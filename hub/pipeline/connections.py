@@ -1,0 +1,190 @@
+"""Connections as the doors and the outbox use them: looked up by public id, with their adapter, for five seconds.
+
+An unknown id is remembered for one second in a bounded set, so that guessing costs no database.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+from pydantic import SecretStr
+
+from channels_adapters.base import ChannelAdapter, Credentials, Http, KeySource, Scope
+from channels_adapters.registry import ChannelUnknown, adapter_type
+from hub.models import Connection
+from tenants.crypto import CellRef, Vault
+from tenants.db.pools import Pools
+
+LIFE_SECONDS = 5.0
+UNKNOWN_SECONDS = 1.0
+MOST = 10_000
+
+_FIND = "SELECT id, tenant_id FROM connection WHERE public_id = %s AND channel = %s"
+_READ = """
+SELECT c.id, c.tenant_id, c.public_id, c.channel, c.name, c.agent_id, c.burst, c.debounce_ms, c.on_unknown,
+       c.delivery_window, c.allowed_origins, c.status, t.language, t.status, c.secrets
+FROM connection c JOIN tenant t ON t.id = c.tenant_id WHERE c.id = %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveConnection:
+    """A connection ready for use. `delivery_window` is in seconds; `language` is the tenant's."""
+
+    id: UUID
+    tenant_id: UUID
+    public_id: str
+    channel: str
+    name: str
+    agent_id: UUID
+    burst: str
+    debounce_ms: int
+    on_unknown: str
+    delivery_window: float
+    allowed_origins: tuple[str, ...]
+    status: str
+    language: str
+    adapter: ChannelAdapter[Any]
+
+    @property
+    def merge(self) -> bool:
+        """Whether what waits goes into one turn; programs get one turn per message."""
+        return self.burst == "merge" and not self.adapter.capabilities.machine
+
+    @property
+    def active(self) -> bool:
+        """Whether messages are taken and sent."""
+        return self.status == "active"
+
+
+def secrets_cell(tenant_id: UUID, connection_id: UUID) -> CellRef:
+    """Where a connection's credentials are sealed."""
+    return CellRef(tenant_id, "credentials", "connection", "secrets", connection_id)
+
+
+def reveal(credentials: Credentials) -> dict[str, Any]:
+    """Credentials as plain JSON values, for sealing only."""
+    values = credentials.model_dump()
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def seal_credentials(vault: Vault, row: Connection, values: Mapping[str, Any]) -> Credentials:
+    """Check `values` against the channel's Credentials and seal them into `row.secrets`; the caller saves the row.
+
+    Raises pydantic.ValidationError with every field that is wrong, ChannelUnknown for a channel that does not exist.
+    """
+    credentials = adapter_type(row.channel).credentials_type(**values)
+    vault.load_sync(row.tenant_id)
+    row.secrets = vault.seal(secrets_cell(row.tenant_id, row.id), orjson.dumps(reveal(credentials)))
+    return credentials
+
+
+def open_credentials(vault: Vault, row: Connection) -> dict[str, Any]:
+    """The stored values of a connection's credentials, in the clear."""
+    vault.load_sync(row.tenant_id)
+    found: dict[str, Any] = orjson.loads(vault.open(secrets_cell(row.tenant_id, row.id), bytes(row.secrets)))
+    return found
+
+
+class Connections:
+    """The process's cache of live connections."""
+
+    def __init__(self, *, pools: Pools, vault: Vault, http: Http, keys: KeySource) -> None:
+        self._pools = pools
+        self._vault = vault
+        self._http = http
+        self._keys = keys
+        self._by_public: OrderedDict[tuple[str, str], tuple[float, LiveConnection | None]] = OrderedDict()
+        self._by_id: OrderedDict[UUID, tuple[float, LiveConnection | None]] = OrderedDict()
+
+    async def find(self, channel: str, public_id: str) -> LiveConnection | None:
+        """The connection behind a webhook address or chat page, or None."""
+        known = _fresh(self._by_public, (channel, public_id))
+        if known is not None:
+            return known[1]
+        async with self._pools.statement("ingest") as conn:
+            row = await (await conn.execute(_FIND, (public_id, channel))).fetchone()
+        found = None if row is None else await self.by_id(row[1], row[0])
+        _keep(self._by_public, (channel, public_id), found)
+        return found
+
+    async def by_id(self, tenant_id: UUID, connection_id: UUID) -> LiveConnection | None:
+        """A connection of this tenant, or None."""
+        known = _fresh(self._by_id, connection_id)
+        if known is not None:
+            found = known[1]
+            return found if found is None or found.tenant_id == tenant_id else None
+        await self._vault.load(tenant_id)
+        async with self._pools.app(tenant_id) as conn:
+            row = await (await conn.execute(_READ, (connection_id,))).fetchone()
+        found = None if row is None else self._live(row)
+        _keep(self._by_id, connection_id, found)
+        return found
+
+    def forget(self, connection_id: UUID) -> None:
+        """Drop a connection that was changed, so that its next use reads it again."""
+        self._by_id.pop(connection_id, None)
+        for key in [key for key, (_, found) in self._by_public.items() if found and found.id == connection_id]:
+            del self._by_public[key]
+
+    def _live(self, row: tuple[Any, ...]) -> LiveConnection | None:
+        *values, tenant_status, secrets = row
+        ident, tenant_id, public_id, channel, name, agent_id, burst, debounce, on_unknown, window, origins = values[:11]
+        status, language = values[11:]
+        try:
+            kind = adapter_type(channel)
+        except ChannelUnknown:
+            return None
+        stored = orjson.loads(self._vault.open(secrets_cell(tenant_id, ident), bytes(secrets)))
+        adapter = kind(
+            kind.credentials_type(**stored),
+            http=self._http,
+            keys=self._keys,
+            scope=Scope(connection_id=str(ident), public_id=public_id, name=name),
+        )
+        return LiveConnection(
+            id=ident,
+            tenant_id=tenant_id,
+            public_id=public_id,
+            channel=channel,
+            name=name,
+            agent_id=agent_id,
+            burst=burst,
+            debounce_ms=debounce,
+            on_unknown=on_unknown,
+            delivery_window=float(window or adapter.capabilities.delivery_window),
+            allowed_origins=tuple(origins),
+            status=status if tenant_status == "active" else "disabled",
+            language=language,
+            adapter=adapter,
+        )
+
+
+def _fresh(
+    cache: OrderedDict[Any, tuple[float, LiveConnection | None]], key: Any
+) -> tuple[float, LiveConnection | None] | None:
+    entry = cache.get(key)
+    if entry is None or entry[0] < time.monotonic():
+        return None
+    return entry
+
+
+def _keep(cache: OrderedDict[Any, tuple[float, LiveConnection | None]], key: Any, found: LiveConnection | None) -> None:
+    cache[key] = (time.monotonic() + (UNKNOWN_SECONDS if found is None else LIFE_SECONDS), found)
+    cache.move_to_end(key)
+    while len(cache) > MOST:
+        cache.popitem(last=False)

@@ -1,0 +1,240 @@
+"""Lease turns and run them: many at once on one event loop, bounded, renewed while they live, released in the end.
+
+A task that died is not renewed. The holder fences itself when its leases could not be renewed in time; whatever it
+still finishes then is refused by the fence in the database.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from uuid import UUID
+
+import psycopg
+import structlog
+from psycopg_pool import PoolTimeout
+
+from agents.errors import AgentUnknown
+from hub.ledger.batching import Closed, Overloaded
+from hub.ledger.claim import Claimed, Claimer
+from hub.ledger.connections import Lease
+from hub.ledger.leases import Leases
+from hub.pipeline import crash, metrics
+from hub.pipeline.outbox import Outbox
+from hub.pipeline.turns import Fenced, Run, Turns
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 0.25
+ANYONES_SECONDS = 0.25
+"""Work due for this long is anyone's, whoever was preferred for it."""
+_CLAIM_AT_ONCE = 64
+_AWAY = (psycopg.OperationalError, PoolTimeout, Overloaded, Closed)
+
+
+class Runner:
+    """The turns of this process."""
+
+    def __init__(
+        self,
+        *,
+        turns: Turns,
+        claimer: Claimer,
+        leases: Leases,
+        outbox: Outbox,
+        lease: Lease,
+        worker_id: UUID,
+        capacity: int,
+    ) -> None:
+        self._turns, self._claimer, self.leases, self._outbox = turns, claimer, leases, outbox
+        self._lease_seconds = lease.duration.total_seconds()
+        self.worker_id = worker_id
+        self._capacity = capacity
+        self._running: dict[UUID, asyncio.Task[None]] = {}
+        self._runs: dict[UUID, Run] = {}
+        self._fences: dict[UUID, int] = {}
+        self._poked: set[UUID] = set()
+        self._wake = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+        self._renewed = time.monotonic()
+        self.draining = False
+
+    @property
+    def active(self) -> int:
+        """Turns at work."""
+        return len(self._running)
+
+    def ready(self) -> UUID | None:
+        """This worker's id while it has room for a turn."""
+        return self.worker_id if not self.draining and len(self._running) < self._capacity else None
+
+    def start(self) -> None:
+        """Begin to claim, renew and deliver."""
+        loop = asyncio.get_running_loop()
+        self._loops = [loop.create_task(work()) for work in (self._claiming, self._renewing, self._delivering)]
+
+    def poke(self, session_id: UUID) -> None:
+        """A session has become due; claim it without waiting for the poll."""
+        if len(self._poked) < 10_000:
+            self._poked.add(session_id)
+        self._wake.set()
+
+    def begin(self, claimed: Claimed) -> None:
+        """Run a turn that is leased to this worker."""
+        task = asyncio.get_running_loop().create_task(self._work(claimed))
+        self._running[claimed.session_id] = task
+        self._fences[claimed.session_id] = claimed.fence
+        metrics.RUNNING.set(len(self._running))
+        if claimed.attempts > 1:
+            metrics.TAKEN_OVER.inc()
+
+    def stop_turn(self, session_id: UUID) -> bool:
+        """The stop button: end the running turn with what it has. False when it does not run here."""
+        task, run = self._running.get(session_id), self._runs.get(session_id)
+        if task is None or run is None:
+            return False
+        run.stopping = True
+        task.cancel()
+        return True
+
+    async def drain(self, seconds: float) -> None:
+        """Claim nothing more, finish what runs for at most `seconds`, release the rest for others."""
+        self.draining = True
+        self._wake.set()
+        if self._running:
+            await asyncio.wait(list(self._running.values()), timeout=seconds)
+        left = [(session_id, self._fences[session_id]) for session_id in self._running]
+        for task in list(self._running.values()):
+            task.cancel()
+        if self._running:
+            await asyncio.wait(list(self._running.values()), timeout=5.0)
+        if left:
+            await self.leases.release(left)
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+
+    # ---- one turn ----------------------------------------------------------------------------------------------
+
+    async def _work(self, claimed: Claimed) -> None:
+        session_id, more = claimed.session_id, False
+        try:
+            more = await self._run(claimed)
+        except Fenced:
+            log.info("turn_fenced", turn_id=str(claimed.turn_id))
+        except _AWAY as error:
+            log.warning("turn_interrupted", turn_id=str(claimed.turn_id), reason=type(error).__name__)
+            await self._give_back(claimed, delay=0.5)
+        except (LookupError, AgentUnknown) as error:
+            log.warning("turn_without_home", turn_id=str(claimed.turn_id), reason=str(error))
+            await self._give_back(claimed, delay=30.0)
+        except Exception:
+            log.exception("turn_failed", turn_id=str(claimed.turn_id))
+            await self._give_back(claimed, delay=min(0.5 * 2**claimed.attempts, 30.0))
+        finally:
+            # A dead task's lease is never renewed, whatever ended it.
+            if self._running.get(session_id) is asyncio.current_task():
+                del self._running[session_id]
+                self._fences.pop(session_id, None)
+                self._runs.pop(session_id, None)
+            metrics.RUNNING.set(len(self._running))
+        if more:
+            self.poke(session_id)
+
+    async def _run(self, claimed: Claimed) -> bool:
+        run = await self._turns.prepare(claimed)
+        self._runs[claimed.session_id] = run
+        try:
+            return (await self._turns.run(run)).more
+        except asyncio.CancelledError:
+            if not run.stopping:
+                raise
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+            return (await self._turns.stop(run)).more
+        finally:
+            if run.publisher is not None:
+                run.publisher.close()
+
+    async def _give_back(self, claimed: Claimed, *, delay: float) -> None:
+        try:
+            await self.leases.release([(claimed.session_id, claimed.fence)], delay=delay)
+        except _AWAY:
+            log.warning("lease_left_to_end", turn_id=str(claimed.turn_id))
+
+    # ---- loops -------------------------------------------------------------------------------------------------
+
+    async def _claiming(self) -> None:
+        polled = 0.0
+        while not self.draining:
+            try:
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            try:
+                await self._claim_poked()
+                if time.monotonic() - polled >= POLL_SECONDS:
+                    polled = time.monotonic()
+                    await self._claim(None)
+            except _AWAY as error:
+                log.warning("claim_failed", reason=type(error).__name__)
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _claim_poked(self) -> None:
+        while self._poked and not self.draining:
+            batch = [self._poked.pop() for _ in range(min(len(self._poked), _CLAIM_AT_ONCE))]
+            await self._claim(batch)
+
+    async def _claim(self, sessions: Sequence[UUID] | None) -> None:
+        room = min(self._capacity - len(self._running), _CLAIM_AT_ONCE)
+        if room <= 0 or self.draining:
+            return
+        age = ANYONES_SECONDS if sessions is None else 0.0
+        claimed = await self._claimer.claim(limit=room, sessions=sessions, older_than=age)
+        crash.point("claim.after_commit")
+        for item in claimed:
+            self.begin(item)
+        if sessions is None and len(claimed) == room:
+            self._wake.set()
+
+    async def _renewing(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_seconds / 4)
+            held = list(self._fences.items())
+            if not held:
+                self._renewed = time.monotonic()
+                continue
+            crash.point("renew.before")
+            try:
+                async with asyncio.timeout(self._lease_seconds / 4):
+                    kept = await self.leases.renew(held)
+            except (*_AWAY, TimeoutError) as error:
+                log.warning("renewal_failed", reason=type(error).__name__)
+                if time.monotonic() - self._renewed > self._lease_seconds * 0.8:
+                    self._abandon(session_id for session_id, _ in held)
+                continue
+            self._renewed = time.monotonic()
+            self._abandon(
+                session_id
+                for session_id, fence in held
+                if session_id not in kept and self._fences.get(session_id) == fence
+            )
+
+    def _abandon(self, sessions: "object") -> None:
+        """Stop turns whose lease is no longer ours."""
+        for session_id in list(sessions):  # type: ignore[call-overload]
+            task = self._running.get(session_id)
+            if task is not None:
+                log.warning("lease_lost", session_id=str(session_id))
+                task.cancel()
+
+    async def _delivering(self) -> None:
+        while not self.draining:
+            try:
+                taken = await self._outbox.claim()
+            except _AWAY as error:
+                log.warning("outbox_claim_failed", reason=type(error).__name__)
+                taken = 0
+            await asyncio.sleep(0.05 if taken else POLL_SECONDS)

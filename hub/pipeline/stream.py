@@ -1,0 +1,167 @@
+"""A session's events as a watcher sees them: stored messages and the running answer's chunks, under one cursor.
+
+The runner numbers chunks before any transport, so the in-process path and Redis carry the same ids and a watcher drops
+what it has seen. A watcher's queue is bounded: what a slow reader has not taken is joined, beyond that the watch ends.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+from uuid import UUID
+
+MOST_EVENTS = 256
+MOST_BYTES = 1 << 20
+JOIN_FROM = 32
+"""Waiting events from which on neighbouring deltas are joined."""
+
+
+class TooSlow(Exception):
+    """The reader did not keep up; it may come back with its cursor."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cursor:
+    """Where a watcher is: the last stored message, and inside a running answer its epoch (fence) and chunk."""
+
+    seq: int = 0
+    epoch: int = 0
+    index: int = 0
+
+    START: ClassVar["Cursor"]
+
+    @classmethod
+    def parse(cls, text: str) -> "Cursor":
+        """From `<seq>.<epoch>.<index>`; raises ValueError."""
+        parts = text.split(".")
+        if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in parts):
+            raise ValueError("a cursor looks like 12.3.40")
+        return cls(int(parts[0]), int(parts[1]), int(parts[2]))
+
+    def __str__(self) -> str:
+        return f"{self.seq}.{self.epoch}.{self.index}"
+
+
+Cursor.START = Cursor()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """One thing to show; `cursor` is where the watcher is after it."""
+
+    cursor: Cursor
+    type: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A numbered event of a running turn, before any watcher's cursor is known. `seq` matters for `message` only."""
+
+    type: str
+    data: Mapping[str, Any]
+    epoch: int = 0
+    index: int = 0
+    seq: int = 0
+    size: int = 64
+
+
+@dataclass(slots=True)
+class Running:
+    """The answer being written, as far as this process knows: enough to bring a watcher up to date."""
+
+    turn_id: str
+    epoch: int
+    index: int = 0
+    text: str = ""
+    kept: deque[Chunk] = field(default_factory=lambda: deque(maxlen=512))
+
+    def note(self, chunk: Chunk) -> None:
+        """Apply the next chunk."""
+        self.index = chunk.index
+        if chunk.type == "delta":
+            self.text += chunk.data["text"]
+        elif chunk.type == "restart":
+            self.text = ""
+        elif chunk.type == "gap":
+            self.text = chunk.data["text"]
+        self.kept.append(chunk)
+
+    def since(self, index: int) -> list[Chunk] | None:
+        """The chunks after `index`, or None when some are no longer kept."""
+        if index >= self.index:
+            return []
+        if not self.kept or self.kept[0].index > index + 1:
+            return None
+        return [chunk for chunk in self.kept if chunk.index > index]
+
+
+class Watch:
+    """One watcher's bounded queue and cursor. Iterate it; it ends with TooSlow when its reader does not keep up."""
+
+    def __init__(self, tenant_id: UUID, session_id: UUID, cursor: Cursor) -> None:
+        self.tenant_id = tenant_id
+        self.session_id = session_id
+        self.cursor = cursor
+        self._queue: deque[Chunk] = deque()
+        self._bytes = 0
+        self._ready = asyncio.Event()
+        self._slow = False
+        self.source: AsyncIterator[StreamEvent] | None = None
+
+    def __aiter__(self) -> AsyncIterator[StreamEvent]:
+        if self.source is None:
+            raise RuntimeError("this watch is not open")
+        return self.source
+
+    def put(self, chunk: Chunk) -> None:
+        """Add an event; joins deltas of a slow reader, gives up on a very slow one."""
+        if self._slow:
+            return
+        queue = self._queue
+        if len(queue) >= JOIN_FROM and chunk.type == "delta" and self._joined(chunk):
+            return
+        queue.append(chunk)
+        self._bytes += chunk.size
+        if len(queue) > MOST_EVENTS or self._bytes > MOST_BYTES:
+            self._slow = True
+        self._ready.set()
+
+    def _joined(self, chunk: Chunk) -> bool:
+        last = self._queue[-1]
+        if last.type != "delta" or last.epoch != chunk.epoch:
+            return False
+        text = last.data["text"] + chunk.data["text"]
+        self._queue[-1] = Chunk("delta", {"text": text}, chunk.epoch, chunk.index, 0, last.size + chunk.size)
+        self._bytes += chunk.size
+        self._slow = self._bytes > MOST_BYTES
+        return True
+
+    async def take(self) -> list[Chunk]:
+        """Everything that waits, at least one; raises TooSlow."""
+        while not self._queue:
+            self._ready.clear()
+            await self._ready.wait()
+        if self._slow:
+            raise TooSlow
+        taken = list(self._queue)
+        self._queue.clear()
+        self._bytes = 0
+        return taken
+
+    def advance(self, chunk: Chunk) -> StreamEvent | None:
+        """The chunk as this watcher's next event, or None when it has seen it already."""
+        here = self.cursor
+        if chunk.type == "message":
+            if chunk.seq <= here.seq:
+                return None
+            ends = chunk.data.get("role") == "assistant" and bool(chunk.data.get("turn_id"))
+            self.cursor = Cursor(chunk.seq) if ends else Cursor(chunk.seq, here.epoch, here.index)
+        elif chunk.epoch:
+            if (chunk.epoch, chunk.index) <= (here.epoch, here.index):
+                return None
+            self.cursor = Cursor(here.seq, chunk.epoch, chunk.index)
+            if chunk.type == "begin" and here.epoch:  # another holder starts the same answer again
+                return StreamEvent(self.cursor, "reset", chunk.data)
+        return StreamEvent(self.cursor, chunk.type, chunk.data)

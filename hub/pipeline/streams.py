@@ -1,0 +1,234 @@
+"""The process's streams: one publisher per running turn, local fan-out, and Redis where other processes watch.
+
+Nothing here must survive: a lost chunk is answered by an honest gap with the text saved so far.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol
+from uuid import UUID
+
+from agents.types import Progress, Restarted, Status, TextDelta
+from hub.pipeline.stream import Chunk, Cursor, Running, StreamEvent, Watch
+
+
+class Link(Protocol):
+    """How chunks reach other processes; `hub.pipeline.remote` implements it over Redis."""
+
+    def send(self, tenant_id: UUID, session_id: UUID, chunks: Sequence[Chunk]) -> None:
+        """Queue chunks for whoever watches elsewhere."""
+
+    async def follow(self, tenant_id: UUID, session_id: UUID) -> None:
+        """Start receiving a session's chunks from elsewhere."""
+
+    def unfollow(self, tenant_id: UUID, session_id: UUID) -> None:
+        """Stop receiving them."""
+
+    async def backlog(self, tenant_id: UUID, session_id: UUID) -> Running | None:
+        """The running answer as other processes know it."""
+
+
+History = Callable[[UUID, UUID, int], Awaitable[Sequence[Chunk]]]
+"""Stored messages of (tenant, session) after a seq, oldest first, as `message` chunks."""
+
+
+class Publisher:
+    """Numbers and publishes one turn's chunks. `emit` is synchronous; neighbouring deltas leave together."""
+
+    def __init__(
+        self,
+        streams: "Streams",
+        tenant_id: UUID,
+        session_id: UUID,
+        *,
+        turn_id: UUID,
+        epoch: int,
+        held: bool = False,
+    ) -> None:
+        self._streams = streams
+        self._tenant_id = tenant_id
+        self._session_id = session_id
+        self.running = Running(turn_id=str(turn_id), epoch=epoch)
+        self._pending: list[str] = []
+        self._scheduled = False
+        self._held: list[Chunk] | None = [] if held else None
+        self._publish("begin", {"turn_id": str(turn_id)})
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return self.running.text + "".join(self._pending)
+
+    def emit(self, progress: Progress) -> None:
+        """Publish what the agent shows."""
+        if isinstance(progress, TextDelta):
+            self._pending.append(progress.text)
+            if not self._scheduled:
+                self._scheduled = True
+                asyncio.get_running_loop().call_soon(self.flush)
+            return
+        self.flush()
+        if isinstance(progress, Status):
+            self._publish("status", {"state": progress.state, "detail": progress.detail})
+        elif isinstance(progress, Restarted):
+            self._publish("restart", {})
+
+    def flush(self) -> None:
+        """Publish the deltas collected so far."""
+        self._scheduled = False
+        if self._pending:
+            text, self._pending = "".join(self._pending), []
+            self._publish("delta", {"text": text}, size=len(text) + 64)
+
+    def release(self, epoch: int) -> None:
+        """Show what was held back until the message was committed, under the fence that the commit gave the turn."""
+        held, self._held = self._held or [], None
+        self.running = Running(turn_id=self.running.turn_id, epoch=epoch)
+        for chunk in held:
+            self._publish(chunk.type, chunk.data, size=chunk.size)
+
+    def _publish(self, kind: str, data: dict[str, str] | object, *, size: int = 64) -> None:
+        chunk = Chunk(kind, data, self.running.epoch, self.running.index + 1, 0, size)  # type: ignore[arg-type]
+        if self._held is not None:
+            self._held.append(chunk)
+            self.running.note(chunk)
+            return
+        self.running.note(chunk)
+        self._streams.spread(self._tenant_id, self._session_id, self.running, chunk)
+
+    def close(self) -> None:
+        """The turn is over (its stored message tells the rest)."""
+        self.flush()
+        self._streams.ended(self._tenant_id, self._session_id, self.running)
+
+
+class Streams:
+    """All sessions that somebody in this process watches or runs."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._watches: dict[UUID, set[Watch]] = {}
+        self._running: dict[UUID, Running] = {}
+        self.link: Link | None = None
+        self.shared = False
+        """Whether other processes may watch or run our sessions; off, nothing goes to Redis."""
+
+    @property
+    def watching(self) -> int:
+        """How many watches are open."""
+        return sum(map(len, self._watches.values()))
+
+    def publisher(
+        self, tenant_id: UUID, session_id: UUID, *, turn_id: UUID, epoch: int, held: bool = False
+    ) -> Publisher:
+        """Start publishing a turn; `held`: nothing is shown before `release`."""
+        return Publisher(self, tenant_id, session_id, turn_id=turn_id, epoch=epoch, held=held)
+
+    def spread(self, tenant_id: UUID, session_id: UUID, running: Running, chunk: Chunk) -> None:
+        """Hand a chunk of a turn that runs here to everybody who watches."""
+        self._running[session_id] = running
+        for watch in self._watches.get(session_id, ()):
+            watch.put(chunk)
+        if self.shared and self.link is not None:
+            self.link.send(tenant_id, session_id, [chunk])
+
+    def ended(self, tenant_id: UUID, session_id: UUID, running: Running) -> None:
+        """Forget a turn that ran here."""
+        if self._running.get(session_id) is not running:
+            return
+        del self._running[session_id]
+        if self.shared and self.link is not None:
+            self.link.send(tenant_id, session_id, [Chunk("end", {}, running.epoch, running.index + 1)])
+
+    def stored(self, tenant_id: UUID, session_id: UUID, chunk: Chunk) -> None:
+        """Tell watchers of a message that was committed (a `message` chunk with its seq)."""
+        for watch in self._watches.get(session_id, ()):
+            watch.put(chunk)
+        if self.shared and self.link is not None:
+            self.link.send(tenant_id, session_id, [Chunk("stored", {"seq": chunk.seq}, seq=chunk.seq)])
+
+    def received(self, session_id: UUID, chunk: Chunk) -> None:
+        """A chunk from another process."""
+        for watch in self._watches.get(session_id, ()):
+            watch.put(chunk)
+
+    def moving(self) -> None:
+        """Tell every watcher that this process is going away."""
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.put(Chunk("moving", {}))
+
+    @asynccontextmanager
+    async def watch(self, tenant_id: UUID, session_id: UUID, cursor: Cursor) -> AsyncIterator[Watch]:
+        """Watch a session from `cursor`: first what was stored and said since, then what happens."""
+        watch = Watch(tenant_id, session_id, cursor)
+        # Registered before anything is read, so nothing falls between the snapshot and the live events.
+        self._watches.setdefault(session_id, set()).add(watch)
+        try:
+            if self.link is not None and self.shared:
+                await self.link.follow(tenant_id, session_id)
+            watch.source = self._events(watch)
+            yield watch
+        finally:
+            watches = self._watches.get(session_id)
+            if watches is not None:
+                watches.discard(watch)
+                if not watches:
+                    del self._watches[session_id]
+                    if self.link is not None:
+                        self.link.unfollow(tenant_id, session_id)
+
+    async def _events(self, watch: Watch) -> AsyncIterator[StreamEvent]:
+        async for event in self._catch_up(watch):
+            yield event
+        while True:
+            for chunk in await watch.take():
+                if chunk.seq > watch.cursor.seq + (chunk.type == "message"):
+                    async for event in self._stored_since(watch, chunk.seq):
+                        yield event
+                shown = None if chunk.type == "stored" else watch.advance(chunk)
+                if shown is not None:
+                    yield shown
+
+    async def _stored_since(self, watch: Watch, up_to: int) -> AsyncIterator[StreamEvent]:
+        if up_to <= watch.cursor.seq:
+            return
+        for chunk in await self._history(watch.tenant_id, watch.session_id, watch.cursor.seq):
+            event = watch.advance(chunk)
+            if event is not None:
+                yield event
+
+    async def _catch_up(self, watch: Watch) -> AsyncIterator[StreamEvent]:
+        started = watch.cursor
+        for chunk in await self._history(watch.tenant_id, watch.session_id, started.seq):
+            event = watch.advance(chunk)
+            if event is not None:
+                yield event
+        running = self._running.get(watch.session_id)
+        if running is None and self.link is not None and self.shared:
+            running = await self.link.backlog(watch.tenant_id, watch.session_id)
+        if running is None or not running.index:
+            return
+        for chunk in _missed(running, watch.cursor):
+            event = watch.advance(chunk)
+            if event is not None:
+                yield event
+
+
+def _missed(running: Running, cursor: Cursor) -> list[Chunk]:
+    """What brings a watcher at `cursor` up to the running answer."""
+    if cursor.epoch == running.epoch:
+        since = running.since(cursor.index)
+        if since is not None:
+            return since
+        return [Chunk("gap", {"text": running.text}, running.epoch, running.index)]
+    first: list[Chunk] = []
+    if 0 < cursor.epoch < running.epoch:
+        first.append(Chunk("reset", {"turn_id": running.turn_id}, running.epoch, 0))
+    elif cursor.epoch > running.epoch:
+        return []
+    since = running.since(0)
+    if since is not None:
+        return first + since
+    return [*first, Chunk("gap", {"text": running.text}, running.epoch, running.index)]

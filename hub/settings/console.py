@@ -1,0 +1,37 @@
+"""How the admin looks. Colours are a calm blue; everything is served by the hub itself."""
+
+from typing import Any
+
+from django.templatetags.static import static
+from django.utils.translation import gettext_lazy as _
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": _("Agent hub"),
+    "SITE_HEADER": _("Agent hub"),
+    "SITE_SUBHEADER": _("Console"),
+    "SITE_SYMBOL": "hub",
+    "SITE_URL": "/",
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_BACK_BUTTON": True,
+    "SHOW_LANGUAGES": True,
+    "BORDER_RADIUS": "8px",
+    "SCRIPTS": [lambda request: static("console/console.js")],
+    "STYLES": [lambda request: static("console/console.css")],
+    "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": []},
+    "COLORS": {
+        "primary": {
+            "50": "#eef5ff",
+            "100": "#d9e8ff",
+            "200": "#bbd6ff",
+            "300": "#8cbcff",
+            "400": "#5698fb",
+            "500": "#2f77ee",
+            "600": "#1d5fd6",
+            "700": "#194bae",
+            "800": "#1a418b",
+            "900": "#1b386e",
+            "950": "#142448",
+        }
+    },
+}
