@@ -88,7 +88,7 @@ class ConnectionAdmin(ConsoleAdmin):
                 **self.admin_site.each_context(request),
                 "title": _("Connect a channel"),
                 "opts": self.opts,
-                "adapters": adapters().values(),
+                "channels": [{"slug": slug, "name": kind.name} for slug, kind in adapters().items()],
                 "has_agents": Agent.objects.exists(),
             }
             return TemplateResponse(request, "console/choose_channel.html", context)
