@@ -25,10 +25,11 @@ from hub.pipeline.connections import Connections
 from hub.pipeline.inbox import Inbox, Recent
 from hub.pipeline.messages import History
 from hub.pipeline.outbox import Outbox
+from hub.pipeline.places import Places
 from hub.pipeline.remote import RedisLink
 from hub.pipeline.runner import Runner
 from hub.pipeline.streams import Streams
-from hub.pipeline.sweep import Sweeper
+from hub.pipeline.sweep import Sweeper, send_summary_soon
 from hub.pipeline.turns import Turns
 from memory.embeddings.choice import choose
 from memory.embeddings.http import Endpoint
@@ -66,7 +67,7 @@ def make_stores(settings: Env) -> Stores:
     )
     return Stores(
         pools=pools,
-        vault=Vault(MasterKeys(settings.master_key_bytes()), pools),
+        vault=Vault(MasterKeys(*settings.master_keys()), pools),
         redis=redis_connections.connect(settings.redis),
         subscriber=redis_connections.connect(settings.redis, size=4, answer_seconds=None),
         egress=Egress(allow=settings.egress_allow),
@@ -161,14 +162,16 @@ class Runtime:
         settler = Settler(queue, self.lease, self.worker_id)
         guarded = GuardedHttp(self.stores.egress)
         self.keys = Keys(guarded)
-        history, recent = History(pools, vault), Recent()
+        history, recent, places = History(pools, vault), Recent(), Places()
         self.memory = make_memory(settings, self.stores, self.http)
         self.agents = make_runtime(
             session=self.http, pools=pools, vault=vault, memory=self.memory, default_route=default_route(settings)
         )
         self.connections = Connections(pools=pools, vault=vault, http=guarded, keys=self.keys)
         self.streams = Streams(history.chunks)
-        self.inbox = Inbox(acceptor=Acceptor(ingest, self.lease), settler=settler, vault=vault, recent=recent)
+        self.inbox = Inbox(
+            acceptor=Acceptor(ingest, self.lease), settler=settler, vault=vault, recent=recent, places=places
+        )
         self.outbox = Outbox(
             pools=pools,
             vault=vault,
@@ -185,6 +188,7 @@ class Runtime:
             streams=self.streams,
             outbox=self.outbox,
             recent=recent,
+            places=places,
             worker_id=self.worker_id,
         )
         self.runner = self._make_runner(queue) if settings.role in _RUNS_TURNS else None
@@ -193,6 +197,7 @@ class Runtime:
         )
         self.chat.link = self.link
         self.streams.link = self.link
+        self.turns.summarise = send_summary_soon
         self._wire()
 
     def _make_runner(self, queue: RoleConnection) -> Runner:
@@ -239,7 +244,7 @@ class Runtime:
         await self._beat()
 
     async def _beating(self) -> None:
-        sweeper = Sweeper(self.pools, self.runner)
+        sweeper = Sweeper(self.pools, self.runner, self.agents.warm, idle_seconds=self.env.release_idle_seconds)
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             try:

@@ -1,9 +1,7 @@
 """Finding what a command names, and saying in one line what was wrong with it."""
 
-import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -83,9 +81,7 @@ def connection(of: "Tenant", named: str) -> "Connection":
         return found[0]
     if found:
         raise CommandFailed(f"several connections are called {named!r}: give the id or the public id")
-    raise CommandFailed(
-        f"tenant {of.slug!r} has no connection {named!r}; see: hub connection list --tenant {of.slug}"
-    )
+    raise CommandFailed(f"tenant {of.slug!r} has no connection {named!r}; see: hub connection list --tenant {of.slug}")
 
 
 def as_uuid(text: str) -> UUID | None:
@@ -104,14 +100,8 @@ def need_uuid(text: str, what: str) -> UUID:
     return found
 
 
-@lru_cache(maxsize=1)
 def vault() -> "Vault":
-    """The process's vault over Django's connection: `load_sync` first."""
-    from tenants.crypto import MasterKeys, Vault
+    """The vault of this process's Django side: `load_sync` first."""
+    from hub.pipeline.reading import vault as shared
 
-    return Vault(MasterKeys(*env().master_keys()))
-
-
-def printable(key: bytes) -> str:
-    """A master key as the environment spells it."""
-    return base64.b64encode(key).decode()
+    return shared()

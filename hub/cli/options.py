@@ -67,7 +67,7 @@ def apply(row: "Connection", options: Mapping[str, str]) -> None:
     from django.core.exceptions import ValidationError
 
     for name, text in options.items():
-        field = row._meta.get_field(name)
+        field: Any = row._meta.get_field(name)
         value: Any = text if text or not field.null else None
         if name == "allowed_origins":
             value = text.replace(",", " ").split()

@@ -34,15 +34,13 @@ async def opened_pools() -> "AsyncIterator[tuple[Pools, Vault]]":
 
 
 @asynccontextmanager
-async def adapter_of(row: "Connection") -> "AsyncIterator[ChannelAdapter[Any]]":
-    """The connection's adapter as a running hub builds it, behind the guard of outgoing addresses."""
-    from hub.runtime import get_runtime
+async def adapter_of(row: "Connection", values: dict[str, Any]) -> "AsyncIterator[ChannelAdapter[Any]]":
+    """The connection's adapter as a running hub builds it, behind the same guard of outgoing addresses."""
+    from channels_adapters.base import Scope
+    from channels_adapters.registry import adapter_type
+    from hub.egress import Egress
 
-    runtime = await get_runtime()
-    try:
-        live = await runtime.connections.by_id(row.tenant_id, row.id)
-        if live is None:
-            raise LookupError(f"connection {row.id} is gone")
-        yield live.adapter
-    finally:
-        await runtime.stop()
+    kind = adapter_type(row.channel)
+    async with Egress(allow=env().egress_allow) as egress:
+        scope = Scope(connection_id=str(row.id), public_id=row.public_id, name=row.name)
+        yield kind(kind.credentials_type(**values), http=egress.http, keys=egress.keys, scope=scope)

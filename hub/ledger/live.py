@@ -27,8 +27,8 @@ WITH held AS (
     RETURNING tenant_id, delivery_seq
 )
 INSERT INTO delivery (id, tenant_id, session_id, connection_id, turn_id, message_id, position, part_index, final,
-    status, attempts, due_at, expires_at, lease_owner, lease_until, address, part, platform_id, platform_extra, live, receipt,
-    detail, created)
+    status, attempts, due_at, expires_at, lease_owner, lease_until, address, part, platform_id, platform_extra, live,
+    receipt, detail, created)
 SELECT %(id)s, tenant_id, %(session)s, %(connection)s, %(turn)s, %(message)s, delivery_seq, 0, false, 'sending', 1,
     now() + %(lease)s, %(expires)s, %(worker)s, now() + %(lease)s, %(address)s, %(part)s, '', '{}', true, '', '', now()
 FROM held RETURNING id

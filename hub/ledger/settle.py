@@ -142,10 +142,7 @@ class Settler:
         )
         done = {record[0] for record in records if record[1] is None}
         following = {record[2]: _sending((*record, False)) for record in records if record[1] is not None}
-        return [
-            following.pop(row.session_id, True) if row.delivery_id in done else False
-            for row in rows
-        ]
+        return [following.pop(row.session_id, True) if row.delivery_id in done else False for row in rows]
 
     async def claim(self, *, limit: int) -> list[Sending]:
         """Deliveries that are due, or whose sender is gone (`stale`), each the first unsettled of its session."""

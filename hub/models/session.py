@@ -19,7 +19,8 @@ class Session(TenantOwned):
     Queue columns, changed only by the ledger under this row's lock:
     `due_turns` waiting turns; `due_at` when a runner should look (while leased: when the lease ends, so a lease that
     is not renewed becomes due by itself); `next_due_at` what `due_at` becomes at commit; `due_since` the oldest wait;
-    `turn_id` the running turn; `fence` rises at claim, take-over, hand-back and cancel; `unsettled` deliveries under way.
+    `turn_id` the running turn; `fence` rises at claim, take-over, hand-back and cancel; `unsettled` counts deliveries
+    under way.
     """
 
     connection = models.ForeignKey("hub.Connection", on_delete=models.CASCADE, db_constraint=False, db_index=False)

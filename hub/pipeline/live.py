@@ -14,7 +14,7 @@ import orjson
 import structlog
 
 from channels_adapters.errors import ChannelError, Permanent, Transient
-from channels_adapters.types import Part, Reply, SentMessage
+from channels_adapters.types import Part, Reply, SentMessage, streamed
 from hub.ledger.live import LiveRow, find_live, open_live
 from hub.ledger.settle import Settle, SettledStatus
 from hub.pipeline import crash
@@ -102,11 +102,6 @@ class LiveWriter:
     async def _show(self, text: str) -> bool:
         adapter = self._run.connection.adapter
         part = adapter.render(Reply(text=text))[0]
-        if adapter.capabilities.stream == "draft":
-            await adapter.update(
-                self._run.address, SentMessage(platform_id=""), part, key=self._run.claimed.turn_id.hex
-            )
-            return True
         if self.shown is None:
             return await self._open(part)
         sent = await adapter.update(self._run.address, self.shown.sent, part, key=self.shown.delivery_id.hex)
@@ -129,7 +124,7 @@ class LiveWriter:
                 return False
         crash.point("live.after_open")
         try:
-            sent = await run.connection.adapter.send(run.address, part, key=delivery_id.hex)
+            sent = await run.connection.adapter.send(run.address, streamed(part), key=delivery_id.hex)
         except BaseException as error:
             # The answer then comes as an ordinary message at the end; this one has the end that it had.
             status: SettledStatus = "dead" if isinstance(error, Permanent | Transient) else "unknown"
@@ -142,7 +137,7 @@ class LiveWriter:
 
     def _take_over(self, left: tuple[UUID, str, str, dict[str, str]]) -> bool:
         delivery_id, status, platform_id, extra = left
-        if status != "live" or not platform_id:
+        if status != "live":
             return False
         self.shown = Shown(delivery_id, SentMessage(platform_id=platform_id, extra=extra))
         return True

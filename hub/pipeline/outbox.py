@@ -64,6 +64,8 @@ class Ready:
     """The message that is already visible on the platform and gets its last text."""
     stale: bool
     """An earlier attempt's outcome is not known."""
+    live: bool = False
+    """It opened a message that was to grow; alone it is only the beginning of an answer."""
 
 
 class Outbox:
@@ -175,6 +177,8 @@ class Outbox:
     async def _resolve(self, ready: Ready) -> Settle | None:
         """An attempt whose end nobody saw: None means that sending (again) is safe."""
         capabilities = ready.connection.adapter.capabilities
+        if ready.live and ready.shown is None:
+            return _settle(ready, "unknown", detail="the process ended while the answer was being written")
         if capabilities.idempotency != "none" or ready.shown is not None:
             return None
         if capabilities.reconcile:
@@ -234,7 +238,7 @@ class Outbox:
 
     def _open(self, sending: Sending, connection: LiveConnection, content: tuple[Any, ...]) -> Ready:
         address, part, platform_id, extra = content
-        shown = SentMessage(platform_id=platform_id, extra=extra) if sending.live and platform_id else None
+        shown = SentMessage(platform_id=platform_id, extra=extra) if sending.live and (platform_id or extra) else None
         return Ready(
             delivery_id=sending.delivery_id,
             tenant_id=sending.tenant_id,
@@ -246,6 +250,7 @@ class Outbox:
             part=Part(**orjson.loads(self._cell(sending, "part", part))),
             shown=shown,
             stale=sending.stale,
+            live=sending.live,
         )
 
     def _cell(self, sending: Sending, column: str, blob: bytes) -> bytes:

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -24,6 +24,8 @@ from agents.types import (
     TurnResult,
 )
 from channels_adapters.types import Address, Part, Reply
+from hub.ledger import literals
+from hub.ledger.accept import Accept
 from hub.ledger.batching import Batcher
 from hub.ledger.claim import Claimed
 from hub.ledger.commit import Commit, Committed, Committer, PartRow
@@ -36,6 +38,7 @@ from hub.pipeline.inputs import Inputs, input_options, read_bodies
 from hub.pipeline.live import LiveWriter
 from hub.pipeline.messages import message_chunk
 from hub.pipeline.outbox import Outbox, Ready
+from hub.pipeline.places import Place, Places
 from hub.pipeline.streams import Publisher, Streams
 from memory.types import Key
 from tenants import usage
@@ -44,6 +47,12 @@ from tenants.db.pools import Pools
 from tenants.ids import uuid7
 
 log = structlog.get_logger(__name__)
+
+_TITLE_CHARS = 60
+_TITLE = """
+UPDATE session s SET title = i.title FROM unnest(%(id)s::uuid[], %(title)s::bytea[]) AS i(id, title)
+WHERE s.id = i.id AND s.title IS NULL
+"""
 
 TURN_LIMIT = 600.0
 """Seconds after which a turn is ended, whatever it does."""
@@ -71,6 +80,19 @@ class Run:
     first_token: datetime | None = None
     live: LiveWriter | None = None
     stopping: bool = False
+    committed: bool = False
+    """The turn's end is stored: its lease is over, and that is no loss."""
+
+    def fits(self, claimed: Claimed) -> bool:
+        """Whether a guessed run is the one that was leased."""
+        mine = self.claimed
+        return (mine.session_id, mine.version, mine.messages, mine.attempts, mine.kind) == (
+            claimed.session_id,
+            claimed.version,
+            tuple(claimed.messages),
+            claimed.attempts,
+            claimed.kind,
+        )
 
     @property
     def address(self) -> Address:
@@ -94,11 +116,15 @@ class Turns:
         streams: Streams,
         outbox: Outbox,
         recent: Recent,
+        places: Places,
         worker_id: UUID,
     ) -> None:
         self._pools, self._vault, self._agents = pools, vault, agents
         self._connections, self._streams, self._outbox, self._recent = connections, streams, outbox, recent
+        self.places = places
         self._ending: dict[UUID, Run] = {}
+        self.summarise: Callable[[UUID, UUID], None] = lambda *_: None
+        """Gets the batch that a committed turn has frozen; what is lost here is found by the sweep."""
         committer = Committer(pools.app, lease=outbox.lease, worker_id=worker_id, companions=[self._save])
         self._commits: Batcher[Commit, Committed | None] = Batcher(committer.write, max_items=64)
         self._partials: Batcher[tuple[UUID, UUID, int, bytes], None] = Batcher(self._write_partials, max_items=64)
@@ -135,6 +161,59 @@ class Turns:
         run.result = self._agents.stopped(run.input)
         return await self._commit(run)
 
+    # ---- while the message commits -----------------------------------------------------------------------------
+
+    def is_warm(self, place: Place) -> bool:
+        """Whether the session's state is in L1, so that a turn can start without reading anything."""
+        return self._agents.warm.holds(place.session_id, place.version)
+
+    def guess(self, connection: LiveConnection, row: Accept, body: Body, place: Place) -> Run:
+        """The run that this message will most likely get."""
+        claimed = Claimed(
+            session_id=place.session_id,
+            tenant_id=row.tenant_id,
+            connection_id=row.connection_id,
+            agent_id=place.agent_id,
+            subject_id=place.subject_id,
+            fence=0,
+            version=place.version,
+            unsettled=0,
+            turn_id=row.turn_id,
+            kind="reply",
+            reason="",
+            attempts=1,
+            messages=((place.seq + 1, row.message_id),),
+        )
+        return Run(claimed, connection, bodies=[body])
+
+    async def early(self, run: Run) -> None:
+        """Work on a guessed turn; what it says is held until `adopt`."""
+        spec = await self._agents.spec(run.claimed.tenant_id, run.claimed.agent_id or run.connection.agent_id)
+        run.input = await self._input(run, spec)
+        await self._work(run, run.input)
+
+    async def adopt(self, run: Run, claimed: Claimed, task: "asyncio.Task[None]") -> Committed:
+        """The guess was right: show what was held, go on, commit under the fence that the accept gave."""
+        run.claimed = claimed
+        for _, message_id in claimed.messages:
+            self._recent.take(message_id)
+        if run.publisher is not None:
+            run.publisher.release(claimed.fence)
+        await task
+        return await self._commit(run)
+
+    async def discard(self, run: Run, task: "asyncio.Task[None]") -> None:
+        """The guess was wrong: stop, and book what the model call has cost."""
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if run.input is None:
+            return
+        run.result = run.result or self._agents.stopped(run.input)
+        spent = [replace(item, kind="retry") for item in _spent(run)]
+        if spent:
+            async with self._pools.app(run.claimed.tenant_id) as conn:
+                await usage.settle(conn, spent)
+
     # ---- before ------------------------------------------------------------------------------------------------
 
     async def _input(self, run: Run, spec: AgentSpec) -> TurnInput:
@@ -165,7 +244,11 @@ class Turns:
     async def _work(self, run: Run, turn: TurnInput) -> None:
         claimed = run.claimed
         run.publisher = self._streams.publisher(
-            claimed.tenant_id, claimed.session_id, turn_id=claimed.turn_id, epoch=claimed.fence
+            claimed.tenant_id,
+            claimed.session_id,
+            turn_id=claimed.turn_id,
+            epoch=claimed.fence,
+            held=claimed.fence == 0,
         )
         run.live = LiveWriter.for_run(self._outbox, run) if not run.connection.adapter.capabilities.pull else None
         checkpoint = _Checkpoint(self, run)
@@ -206,12 +289,15 @@ class Turns:
         if committed is None:
             metrics.FENCED.inc()
             raise Fenced
+        run.committed = True
         self._told(run, result, committed)
         if committed.sending is not None:
             self._outbox.send_soon(_ready(run, committed, parts))
         if run.input is not None:
             crash.point("after_commit.before_cache")
             await self._agents.after_commit([(run.input, result)])
+        if result.batch is not None:
+            self.summarise(result.batch.key.tenant_id, result.batch.id)
         return committed
 
     def _told(self, run: Run, result: TurnResult, committed: Committed) -> None:
@@ -227,6 +313,7 @@ class Turns:
         if run.publisher is not None:
             run.publisher.close()
         self._streams.stored(run.claimed.tenant_id, run.claimed.session_id, chunk)
+        self.places.committed(run.claimed.session_id, seq=committed.seq, version=committed.version)
         metrics.TURNS.labels(_status(run, result)).inc()
         metrics.TURN_SECONDS.observe(time.monotonic() - run.started)
 
@@ -293,9 +380,21 @@ class Turns:
         pairs = [(run.input, run.result) for run in runs if run.input is not None and run.result is not None]
         if pairs:
             await self._agents.save(conn, pairs)
+        titles = [(run.claimed.session_id, self._title(run)) for run in runs if run.claimed.version == 0 and run.bodies]
+        if titles:
+            await conn.execute(
+                _TITLE, {"id": literals.uuids(i for i, _ in titles), "title": literals.blobs(t for _, t in titles)}
+            )
         spent = [item for run in runs for item in _spent(run)]
         if spent:
             await usage.settle(conn, spent)
+
+    def _title(self, run: Run) -> bytes:
+        """A new session's title: the beginning of what was first asked."""
+        words = " ".join(next((body.text for body in run.bodies if body.text.strip()), "").split())
+        title = words if len(words) <= _TITLE_CHARS else f"{words[: _TITLE_CHARS - 1].rstrip()}…"
+        cell = CellRef(run.claimed.tenant_id, "content", "session", "title", run.claimed.session_id)
+        return self._vault.seal(cell, title.encode())
 
     def checkpoint(self, run: Run, text: str) -> None:
         """Store the text so far, behind the stream; a failure costs only what a crash would lose."""
@@ -369,8 +468,6 @@ def _status(run: Run, result: TurnResult) -> str:
 
 
 def _failed(result: TurnResult, text: str) -> TurnResult:
-    from dataclasses import replace
-
     return replace(result, text=text, finish="error", error="the turn took too long")
 
 

@@ -117,10 +117,16 @@ def _message(body: Mapping[str, object], event: Mapping[str, object], me: Self) 
         text=_readable(words, _our_user(body, me)),
         attachments=tuple(_attachment(file) for file in reading.items(event, "files")),
         addressed=addressed,
+        group=_is_group(channel),
         reply_to=_quoted(event, channel),
         sent_at=reading.moment(stamp),
         raw=_kept(body),
     )
+
+
+def _is_group(channel: str) -> bool:
+    """Ids of direct messages begin with D; everything else has several readers."""
+    return not channel.startswith("D")
 
 
 def _edited(body: Mapping[str, object], event: Mapping[str, object], me: Self) -> InboundEvent:
@@ -173,6 +179,7 @@ def _pressed(body: Mapping[str, object], me: Self) -> InboundEvent:
             conversation=channel, thread=thread, recipient=reading.text(user, "id"), extra=_extra(body, channel, me)
         ),
         text=html.unescape(reading.text(reading.mapping(action, "text"), "text")) or value,
+        group=_is_group(channel),
         action=value,
         reply_to=external_id(channel, reading.text(place, "message_ts")),
         sent_at=reading.moment(stamp),

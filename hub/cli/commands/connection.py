@@ -115,24 +115,26 @@ def list_(output: Output, slug: str) -> None:
 def test(output: Output, named: str, slug: str) -> None:
     """Ask the platform whether the credentials of the connection NAMED work."""
     with lookup.work("hub connection test"):
+        from hub.pipeline.connections import open_credentials
         from tenants.context import tenant_scope
 
         tenant = lookup.tenant(slug)
         with tenant_scope(tenant.id):
             found = lookup.connection(tenant, named)
-        ok, detail, identity = asyncio.run(_probe(found))
+            values = open_credentials(lookup.vault(), found)
+        ok, detail, identity = asyncio.run(_probe(found, values))
     if not ok:
         raise CommandFailed(f"{found.name} ({found.channel}) does not work: {detail}")
-    values = {**_shown(found), "ok": ok, "detail": detail, "identity": identity}
-    output.result(values, f"{found.name} ({found.channel}) works{f' as {identity}' if identity else ''}: {detail}")
+    shown = {**_shown(found), "ok": ok, "detail": detail, "identity": identity}
+    output.result(shown, f"{found.name} ({found.channel}) works{f' as {identity}' if identity else ''}: {detail}")
 
 
-async def _probe(row: "Connection") -> tuple[bool, str, str]:
-    """Build the adapter as a running hub would, behind the same guard of outgoing addresses, and ask."""
+async def _probe(row: "Connection", values: dict[str, Any]) -> tuple[bool, str, str]:
+    """Whether it works, what the platform says, and as whom; a channel without a way to ask counts as working."""
     from channels_adapters.errors import ChannelError
     from hub.cli.probing import adapter_of
 
-    async with adapter_of(row) as adapter:
+    async with adapter_of(row, values) as adapter:
         if type(adapter).probe is _base_probe():
             return True, "the stored credentials are complete; this channel offers no way to ask", ""
         try:

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -107,7 +107,9 @@ def rotate_master(output: Output) -> None:
     with lookup.work("hub key rotate-master"):
         count = asyncio.run(_with_pools(_rewrap))
     old = len(env().master_keys()) - 1
-    advice = "HUB_MASTER_KEY may now hold the first key alone" if old else "HUB_MASTER_KEY holds one key only: no change"
+    advice = (
+        "HUB_MASTER_KEY may now hold the first key alone" if old else "HUB_MASTER_KEY holds one key only: no change"
+    )
     output.result({"rewrapped": count, "old_keys": old}, f"{count} data keys rewrapped; {advice}")
 
 
@@ -175,7 +177,7 @@ async def _with_pools(work: "Callable[[Pools, Vault], Awaitable[T]]") -> T:
         return await work(pools, vault)
 
 
-def _shown(row: "ApiKey") -> dict[str, object]:
+def _shown(row: "ApiKey") -> dict[str, Any]:
     ended = row.expires_at is not None and row.expires_at <= datetime.now(UTC)
     return {
         "id": str(row.id),
