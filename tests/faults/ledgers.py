@@ -40,7 +40,7 @@ class TurnEnd:
     attempts: int
     error: str = ""
     model_runs: int = 0
-    """Usage rows of kind chat."""
+    """Usage rows of model calls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ WHERE tenant_id = %s AND session_id = ANY (SELECT id FROM session WHERE connecti
 """
 _TURNS = """
 SELECT id, session_id, kind, status, first_seq, last_seq, fence, attempts, error,
-       (SELECT count(*) FROM usage u WHERE u.turn_id = t.id AND u.kind = 'chat')
+       (SELECT count(*) FROM usage u WHERE u.turn_id = t.id AND u.kind IN ('reply', 'retry'))
 FROM turn t WHERE tenant_id = %s AND session_id = ANY (SELECT id FROM session WHERE connection_id = ANY (%s))
 """
 _DELIVERIES = """
