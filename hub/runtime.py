@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from hub.pipeline.connections import Connections
 from hub.pipeline.inbox import Inbox, Recent
 from hub.pipeline.messages import History
 from hub.pipeline.outbox import Outbox
+from hub.pipeline.places import Places
 from hub.pipeline.remote import RedisLink
 from hub.pipeline.runner import Runner
 from hub.pipeline.streams import Streams
@@ -66,7 +68,7 @@ def make_stores(settings: Env) -> Stores:
     )
     return Stores(
         pools=pools,
-        vault=Vault(MasterKeys(settings.master_key_bytes()), pools),
+        vault=Vault(MasterKeys(*settings.master_keys()), pools),
         redis=redis_connections.connect(settings.redis),
         subscriber=redis_connections.connect(settings.redis, size=4, answer_seconds=None),
         egress=Egress(allow=settings.egress_allow),
@@ -119,6 +121,8 @@ class Runtime:
         self.link = RedisLink(self.redis, self.stores.subscriber, self.vault)
         self.started = False
         self.draining = False
+        self.leaving: list[Callable[[float], Awaitable[object]]] = []
+        """What the doors do when the process goes away, within so many seconds."""
         self._starting: asyncio.Lock = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._peers: list[UUID] = []
@@ -161,14 +165,16 @@ class Runtime:
         settler = Settler(queue, self.lease, self.worker_id)
         guarded = GuardedHttp(self.stores.egress)
         self.keys = Keys(guarded)
-        history, recent = History(pools, vault), Recent()
+        history, recent, places = History(pools, vault), Recent(), Places()
         self.memory = make_memory(settings, self.stores, self.http)
         self.agents = make_runtime(
             session=self.http, pools=pools, vault=vault, memory=self.memory, default_route=default_route(settings)
         )
         self.connections = Connections(pools=pools, vault=vault, http=guarded, keys=self.keys)
         self.streams = Streams(history.chunks)
-        self.inbox = Inbox(acceptor=Acceptor(ingest, self.lease), settler=settler, vault=vault, recent=recent)
+        self.inbox = Inbox(
+            acceptor=Acceptor(ingest, self.lease), settler=settler, vault=vault, recent=recent, places=places
+        )
         self.outbox = Outbox(
             pools=pools,
             vault=vault,
@@ -185,6 +191,7 @@ class Runtime:
             streams=self.streams,
             outbox=self.outbox,
             recent=recent,
+            places=places,
             worker_id=self.worker_id,
         )
         self.runner = self._make_runner(queue) if settings.role in _RUNS_TURNS else None
@@ -286,8 +293,10 @@ class Runtime:
             return
         self.draining = True
         self.streams.moving()
+        leaving = [leave(self.env.drain) for leave in self.leaving]
         if self.runner is not None:
-            await self.runner.drain(self.env.drain)
+            leaving.append(self.runner.drain(self.env.drain))
+        await asyncio.gather(*leaving)
 
     async def stop(self) -> None:
         """Drain, write what waits, close everything."""

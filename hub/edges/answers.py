@@ -1,0 +1,134 @@
+"""Follow the answer to one message, whatever else is said in its session meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from hub.pipeline.stream import Cursor, StreamEvent, TooSlow
+
+if TYPE_CHECKING:
+    from hub.runtime import Runtime
+
+_TURN: Final = "SELECT turn_id FROM message WHERE id = %s"
+_MOST_RETURNS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """More of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Void:
+    """What came so far does not count; the text begins again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The stored answer, as `StoredMessage.as_json` gives it."""
+
+    message: Mapping[str, Any]
+
+
+Piece = Text | Void | Done
+
+
+class Follower:
+    """Picks the events of one message's turn out of its session's stream.
+
+    `alone`: the message is the only one its session will ever have, so every turn there is its own.
+    """
+
+    def __init__(
+        self, runtime: "Runtime", *, tenant_id: UUID, session_id: UUID, message_id: UUID, seq: int, alone: bool = False
+    ) -> None:
+        self._runtime = runtime
+        self._tenant_id = tenant_id
+        self._session_id = session_id
+        self._message_id = message_id
+        self._cursor = Cursor(seq)
+        self._alone = alone
+        self._turn = ""
+        self._mine = alone
+
+    async def pieces(self) -> AsyncIterator[Piece]:
+        """The answer until it is stored. A reader that was too slow is brought up to date by `Void` and the text."""
+        for _ in range(_MOST_RETURNS):
+            try:
+                async with self._runtime.chat.watch(self._tenant_id, self._session_id, self._cursor) as events:
+                    async for event in events:
+                        self._cursor = event.cursor
+                        for piece in await self._read(event):
+                            yield piece
+                            if isinstance(piece, Done):
+                                return
+            except TooSlow:
+                continue
+        raise TooSlow
+
+    async def done(self, seconds: float) -> Mapping[str, Any] | None:
+        """The stored answer, or None when it is not there within the limit."""
+        try:
+            async with asyncio.timeout(seconds):
+                async for piece in self.pieces():
+                    if isinstance(piece, Done):
+                        return piece.message
+        except TimeoutError:
+            return None
+        return None
+
+    async def _read(self, event: StreamEvent) -> tuple[Piece, ...]:
+        kind, data = event.type, event.data
+        if kind in ("begin", "reset"):
+            self._mine = await self._owns(data.get("turn_id"))
+            return (Void(),) if self._mine and kind == "reset" else ()
+        if kind == "message":
+            ends = data.get("role") == "assistant" and data.get("turn_id")
+            return (Done(data),) if ends and await self._owns(data["turn_id"]) else ()
+        return self._shown(kind, data) if self._mine else ()
+
+    def _shown(self, kind: str, data: Mapping[str, Any]) -> tuple[Piece, ...]:
+        if kind == "delta":
+            return (Text(data["text"]),)
+        if kind == "restart":
+            return (Void(),)
+        return (Void(), Text(data["text"])) if kind == "gap" else ()
+
+    async def _owns(self, turn_id: object) -> bool:
+        if self._alone:
+            return True
+        if not self._turn:
+            async with self._runtime.pools.app(self._tenant_id) as conn:
+                row = await (await conn.execute(_TURN, (self._message_id,))).fetchone()
+            self._turn = str(row[0]) if row is not None and row[0] is not None else ""
+        return self._turn == str(turn_id)
+
+
+class Shown:
+    """What a client that cannot take text back has been sent: text that begins anew waits until it catches up."""
+
+    def __init__(self) -> None:
+        self.sent = ""
+        self._now = ""
+
+    def add(self, piece: Text | Void) -> str:
+        """What to send now."""
+        if isinstance(piece, Void):
+            self._now = ""
+            return ""
+        self._now += piece.text
+        return self._rest(self._now)
+
+    def finish(self, text: str) -> str | None:
+        """The rest of the stored answer, or None when it does not go on from what was sent."""
+        return self._rest(text) if text.startswith(self.sent) else None
+
+    def _rest(self, text: str) -> str:
+        if len(text) <= len(self.sent) or not text.startswith(self.sent):
+            return ""
+        rest, self.sent = text[len(self.sent) :], text
+        return rest

@@ -1,0 +1,105 @@
+"""Which agents an API key may call, and the `api` connection through which each is called."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+from django.db import transaction
+
+from hub.edges.guard import Refused
+from hub.models import Connection
+from hub.pipeline.connections import LiveConnection, seal_credentials
+from hub.pipeline.inbox import AWAY
+from tenants.context import tenant_scope
+from tenants.keys import KeyGrant
+
+if TYPE_CHECKING:
+    from hub.runtime import Runtime
+
+CHANNEL: Final = "api"
+LIFE_SECONDS: Final = 5.0
+MOST: Final = 10_000
+_AGENTS: Final = """
+SELECT a.id, a.name, extract(epoch FROM a.created)::bigint, c.id
+FROM agent a
+LEFT JOIN LATERAL (SELECT id FROM connection WHERE channel = %s AND agent_id = a.id ORDER BY id LIMIT 1) c ON true
+ORDER BY a.name LIMIT 1000
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiAgent:
+    """An agent as a model of the API; `created` in unix seconds."""
+
+    id: UUID
+    name: str
+    created: int
+    connection_id: UUID | None
+
+
+_known: OrderedDict[UUID, tuple[float, list[ApiAgent]]] = OrderedDict()
+_making = asyncio.Lock()
+
+
+async def agents(runtime: "Runtime", grant: KeyGrant) -> list[ApiAgent]:
+    """The agents that the key may call, at most five seconds old. Raises Refused (503)."""
+    known = _known.get(grant.tenant_id)
+    if known is None or known[0] < time.monotonic():
+        known = (time.monotonic() + LIFE_SECONDS, await _read(runtime, grant.tenant_id))
+        _known[grant.tenant_id] = known
+        _known.move_to_end(grant.tenant_id)
+        if len(_known) > MOST:
+            _known.popitem(last=False)
+    return [agent for agent in known[1] if grant.agent_id in (None, agent.id)]
+
+
+async def connection(runtime: "Runtime", grant: KeyGrant, model: str) -> LiveConnection:
+    """The connection through which the key calls the agent named `model`, made at its first use.
+
+    Raises Refused: 404 for an agent that is not there for this key, 403 where an operator has switched it off.
+    """
+    found = next((agent for agent in await agents(runtime, grant) if agent.name == model), None)
+    if found is None:
+        raise Refused(404, "model_not_found", f"there is no model {model!r}", param="model")
+    connection_id = found.connection_id or await _make(runtime, grant.tenant_id, found)
+    try:
+        live = await runtime.connections.by_id(grant.tenant_id, connection_id)
+    except AWAY:
+        raise _away() from None
+    if live is None or not live.active:
+        raise Refused(403, "api_disabled", "calls by API are switched off for this agent")
+    return live
+
+
+def _away() -> Refused:
+    return Refused(503, "unavailable", "please try again shortly", wait=1.0)
+
+
+async def _read(runtime: "Runtime", tenant_id: UUID) -> list[ApiAgent]:
+    try:
+        async with runtime.pools.app(tenant_id) as conn:
+            rows: list[tuple[Any, ...]] = await (await conn.execute(_AGENTS, (CHANNEL,))).fetchall()
+    except AWAY:
+        raise _away() from None
+    return [ApiAgent(*row) for row in rows]
+
+
+async def _make(runtime: "Runtime", tenant_id: UUID, agent: ApiAgent) -> UUID:
+    async with _making:
+        made = await sync_to_async(_find_or_make, thread_sensitive=False)(runtime, tenant_id, agent)
+    _known.pop(tenant_id, None)
+    return made
+
+
+def _find_or_make(runtime: "Runtime", tenant_id: UUID, agent: ApiAgent) -> UUID:
+    with tenant_scope(tenant_id), transaction.atomic():
+        found: Connection | None = Connection.objects.filter(channel=CHANNEL, agent_id=agent.id).order_by("id").first()
+        if found is None:
+            found = Connection(tenant_id=tenant_id, channel=CHANNEL, name=f"API: {agent.name}"[:120], agent_id=agent.id)
+            seal_credentials(runtime.vault, found, {})
+            found.save(force_insert=True)
+        return UUID(str(found.id))

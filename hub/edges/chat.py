@@ -1,0 +1,220 @@
+"""Web chat over WebSocket: a Channels consumer without a channel layer, one task that sends, one that receives."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from channels.exceptions import StopConsumer
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from hub.edges import frames, visit
+from hub.edges.doors import DOORS, LEAVE_SECONDS
+from hub.edges.frames import Hello, Ping, Pong, Say, Stop
+from hub.edges.guard import Refused, request_headers
+from hub.edges.http import respond_json
+from hub.edges.visit import Visit
+from hub.pipeline.stream import Cursor, TooSlow
+
+log = structlog.get_logger(__name__)
+
+HELLO_SECONDS: Final = 10.0
+PING_SECONDS: Final = 25.0
+SILENT_SECONDS: Final = 80.0
+SEND_SECONDS: Final = 10.0
+MAX_ERRORS: Final = 10
+"""Frames that make no sense, after which the socket is closed."""
+
+GOING_AWAY: Final = 1012
+TRY_AGAIN: Final = 1013
+POLICY: Final = 1008
+TOO_BIG: Final = 1009
+SILENT: Final = 4408
+_CLOSE_CODES: Final[Mapping[str, int]] = {"bad_token": 4401, "not_found": 4404, "origin_refused": 4403}
+
+
+class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
+    """One socket of one visitor. All frames but pings come after hello."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.visit: Visit | None = None
+        self.connection: Any = None
+        self.cursor = Cursor.START
+        self._pump: asyncio.Task[None] | None = None
+        self._watched: UUID | None = None
+        self._opened = self._heard = self._spoke = time.monotonic()
+        self._errors = 0
+        self._closed = self._moving = False
+        self._gone = asyncio.Event()
+
+    async def dispatch(self, message: Mapping[str, Any]) -> None:
+        """As the base, without its look after Django's database connections (a thread hop per frame): none is used."""
+        kind = message["type"]
+        if kind == "websocket.receive":
+            await self._received(message)
+        elif kind == "websocket.connect":
+            await self._connect()
+        elif kind == "websocket.disconnect":
+            await self._disconnected()
+            raise StopConsumer
+
+    async def _connect(self) -> None:
+        try:
+            DOORS.admit()
+            public_id = self.scope["url_route"]["kwargs"]["public_id"]
+            with visit.storage():
+                self.connection = await visit.find_connection(public_id, request_headers(self.scope))
+        except Refused as refused:
+            await self._refuse(refused)
+            return
+        DOORS.enter(self)
+        await self.accept()
+
+    async def _refuse(self, refused: Refused) -> None:
+        self._closed = True
+        if "websocket.http.response" in self.scope.get("extensions", {}):
+            await respond_json(self._as_handshake, refused.status, {"code": refused.code, "message": refused.message})
+            return
+        await self.close(POLICY)
+
+    async def _as_handshake(self, message: Any) -> None:
+        await self.base_send({**message, "type": "websocket." + message["type"]})
+
+    async def _received(self, message: Mapping[str, Any]) -> None:
+        self._heard = time.monotonic()
+        if self._closed:
+            return
+        try:
+            data = message.get("text")
+            await self._act(frames.parse(data if data is not None else message.get("bytes") or b""))
+        except Refused as refused:
+            await self._refused(refused)
+
+    async def _refused(self, refused: Refused) -> None:
+        self._errors += refused.status in (400, 413)
+        await self.tell(frames.encode_error(refused))
+        if refused.code in _CLOSE_CODES:
+            await self.shut(_CLOSE_CODES[refused.code], refused.code)
+        elif refused.code == "frame_too_large":
+            await self.shut(TOO_BIG, refused.code)
+        elif self._errors >= MAX_ERRORS:
+            await self.shut(POLICY, "too many bad frames")
+
+    async def _act(self, frame: frames.Frame) -> None:
+        if isinstance(frame, Ping):
+            await self.tell(frames.encode("pong"))
+        elif isinstance(frame, Pong):
+            return
+        elif isinstance(frame, Hello):
+            await self._hello(frame)
+        elif self.visit is None:
+            raise Refused(400, "hello_first", "say hello first")
+        elif isinstance(frame, Say):
+            await self._say(self.visit, frame)
+        elif isinstance(frame, Stop):
+            await self.tell(frames.encode("stopped", running=await self.visit.stop()))
+
+    async def _hello(self, frame: Hello) -> None:
+        if self.visit is not None:
+            raise Refused(400, "hello_twice", "hello was said already")
+        self.visit = await Visit.begin(self.connection, frame.token)
+        self.cursor = self.visit.resume(frame)
+        await self.tell(self.visit.welcome(self.cursor))
+        self._follow(self.visit)
+
+    async def _say(self, current: Visit, frame: Say) -> None:
+        before = current.session_id
+        ack = await current.say(frame)
+        await self.tell(frames.encode("ack", **ack))
+        if current.session_id != before:
+            self.cursor = Cursor.START
+            await self.tell(frames.encode("session", session=current.session_id, cursor=str(self.cursor)))
+        self._follow(current)
+
+    def _follow(self, current: Visit) -> None:
+        """Watch the visitor's session if it is not watched yet."""
+        if current.session_id is None or current.session_id == self._watched or self._closed:
+            return
+        if self._pump is not None:
+            self._pump.cancel()
+        self._watched = current.session_id
+        self._pump = asyncio.create_task(self._run_pump(current, current.session_id))
+
+    async def _run_pump(self, current: Visit, session_id: UUID) -> None:
+        try:
+            with visit.storage():
+                async with current.watch(session_id, self.cursor) as events:
+                    async for event in events:
+                        self.cursor = event.cursor
+                        if event.type == "moving":
+                            await self.move()
+                            return
+                        await self.tell(frames.encode_event(event))
+        except TooSlow:
+            await self.shut(TRY_AGAIN, str(self.cursor))
+        except Refused:
+            await self.shut(TRY_AGAIN, str(self.cursor))
+        except Exception:
+            log.exception("chat_stream_failed")
+            await self.shut(TRY_AGAIN, str(self.cursor))
+
+    async def tell(self, data: bytes) -> None:
+        """Send a frame; a client that takes none for ten seconds is dropped."""
+        if self._closed:
+            return
+        self._spoke = time.monotonic()
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                await self.base_send({"type": "websocket.send", "text": data.decode()})
+        except TimeoutError:
+            await self.shut(TRY_AGAIN, str(self.cursor))
+        except (OSError, RuntimeError):
+            self._closed = True  # the server says so when the client has gone; disconnect follows
+
+    async def shut(self, code: int, reason: str) -> None:
+        """Close with a code of the protocol."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            async with asyncio.timeout(1.0):
+                await self.close(code, reason[:120])
+        except (TimeoutError, OSError, RuntimeError):
+            self._gone.set()
+
+    async def _disconnected(self) -> None:
+        self._closed = True
+        self._gone.set()
+        DOORS.leave(self)
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
+
+    # ---- as one of the process's doors ----
+
+    def look(self, now: float) -> None:
+        """Ping after silence of ours, close after silence of theirs or without hello."""
+        if self.visit is None and now - self._opened > HELLO_SECONDS:
+            self._later(self.shut(SILENT, "no hello"))
+        elif now - self._heard > SILENT_SECONDS:
+            self._later(self.shut(SILENT, str(self.cursor)))
+        elif now - max(self._spoke, self._heard) > PING_SECONDS:
+            self._later(self.tell(frames.encode("ping")))
+
+    def _later(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def move(self) -> None:
+        """Say where the client was, give it a moment to leave, then close."""
+        if not self._closed and not self._moving:
+            self._moving = True
+            await self.tell(frames.encode("moving", cursor=str(self.cursor)))
+            try:
+                async with asyncio.timeout(LEAVE_SECONDS):
+                    await self._gone.wait()
+            except TimeoutError:
+                await self.shut(GOING_AWAY, str(self.cursor))

@@ -1,0 +1,235 @@
+"""The OpenAI-compatible door: `/v1/chat/completions` and `/v1/models`, raw ASGI.
+
+The new message is the last user or tool message. With `X-Hub-Session` or `user` the hub's own history and memory count;
+with neither the call is stateless and the client's messages are the history. A client that leaves does not end its
+turn, and `Idempotency-Key` gives a second request the answer of the first.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import structlog
+
+from hub.edges import apiagents
+from hub.edges import openai_wire as wire
+from hub.edges.answers import Done, Follower, Shown
+from hub.edges.apikeys import CHALLENGE, KEYS
+from hub.edges.guard import API_BODY, ClientGone, Refused, read_body, request_headers, require_method, until_gone
+from hub.edges.http import Receive, Scope, Send, end_stream, more, respond, respond_json, start_stream
+from hub.edges.visit import storage
+from hub.pipeline.connections import LiveConnection
+from hub.pipeline.stream import TooSlow
+from hub.runtime import get_runtime
+from tenants.ids import uuid7
+from tenants.keys import KeyGrant
+
+if TYPE_CHECKING:
+    from hub.pipeline.chat import Said
+    from hub.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+STREAM_SECONDS: Final = 660.0
+"""A little more than the longest turn."""
+SEND_SECONDS: Final = 30.0
+MAX_SESSION: Final = 200
+MAX_IDEMPOTENCY_KEY: Final = 255
+_REFUSALS: Final = {
+    "sessions": "this organisation has used up its conversations",
+    "tokens_per_day": "this organisation has used up its tokens of today",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a call's message belongs."""
+
+    conversation: str
+    sender: str
+    client_id: str
+    stateless: bool
+
+
+async def completions(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer `POST /v1/chat/completions`."""
+    started = _Started(send)
+    try:
+        require_method(scope, "POST")
+        headers = request_headers(scope)
+        runtime = await get_runtime()
+        grant = await KEYS.admit(runtime, headers.get("authorization", ""), scope="chat")
+        call = wire.parse_call(await read_body(headers, receive, limit=API_BODY))
+        connection = await apiagents.connection(runtime, grant, call.model)
+        place = _place(headers, call, grant)
+        said = await _say(runtime, connection, call, place)
+        follower = Follower(
+            runtime,
+            tenant_id=connection.tenant_id,
+            session_id=said.session_id,
+            message_id=said.message_id,
+            seq=said.seq,
+            alone=place.stateless,
+        )
+        if call.stream:
+            answer = _stream(call, said.message_id, follower, started)
+        else:
+            limit = float(getattr(connection.adapter.credentials, "wait_limit", 120.0))
+            answer = _whole(call, said.message_id, follower, started, seconds=limit)
+        await _unless_gone(answer, receive)
+    except Refused as refused:
+        await _refuse(started, refused)
+    except (ClientGone, OSError):
+        return
+    except Exception:
+        trace = uuid7().hex
+        log.exception("completion_failed", trace=trace)
+        await _refuse(started, Refused(500, "internal", f"something went wrong; the trace is {trace}"))
+
+
+async def models(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 (an ASGI application)
+    """Answer `GET /v1/models` and `GET /v1/models/<name>`: the agents of the key's tenant."""
+    started = _Started(send)
+    try:
+        require_method(scope, "GET")
+        runtime = await get_runtime()
+        grant = await KEYS.admit(runtime, request_headers(scope).get("authorization", ""), scope="chat")
+        found = [
+            {"id": agent.name, "object": "model", "created": agent.created, "owned_by": "hub"}
+            for agent in await apiagents.agents(runtime, grant)
+        ]
+        name = scope["path"].removeprefix("/v1/models").strip("/")
+        if not name:
+            await respond_json(send, 200, {"object": "list", "data": found})
+            return
+        await respond_json(send, 200, _one(found, name))
+    except Refused as refused:
+        await _refuse(started, refused)
+    except OSError:
+        return
+
+
+def _one(found: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    for model in found:
+        if model["id"] == name:
+            return model
+    raise Refused(404, "model_not_found", f"there is no model {name!r}", param="model")
+
+
+class _Started:
+    """The client's side of an answer, which remembers whether a stream has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self.send = send
+        self.streaming = False
+
+    async def more(self, data: bytes) -> None:
+        """Send a piece; a client that takes nothing for half a minute counts as gone."""
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                if not self.streaming:
+                    self.streaming = True
+                    await start_stream(self.send)
+                await more(self.send, data)
+        except TimeoutError:
+            raise ClientGone from None
+
+
+async def _refuse(started: _Started, refused: Refused) -> None:
+    if started.streaming:
+        await end_stream(started.send, wire.Chunks.error(refused))
+        return
+    headers = [*refused.headers, *([CHALLENGE] if refused.status == 401 else [])]
+    await respond(started.send, refused.status, wire.error_body(refused), headers=headers)
+
+
+def _place(headers: Mapping[str, str], call: wire.Call, grant: KeyGrant) -> Place:
+    session, once = headers.get("x-hub-session", ""), headers.get("idempotency-key", "")
+    if len(session) > MAX_SESSION or len(once) > MAX_IDEMPOTENCY_KEY:
+        raise Refused(400, "header_too_long", "X-Hub-Session or Idempotency-Key is too long")
+    stateless = not session and not call.user
+    if stateless:
+        conversation = f"call:{_digest(str(grant.id), once) if once else uuid7().hex}"
+    else:
+        conversation = f"session:{session}" if session else f"user:{call.user}"
+    client_id = f"once:{_digest(conversation, str(grant.id), once)}" if once else uuid7().hex
+    return Place(conversation, f"user:{call.user}" if call.user else f"key:{grant.id}", client_id, stateless)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
+
+
+async def _say(runtime: "Runtime", connection: LiveConnection, call: wire.Call, place: Place) -> "Said":
+    options, last = dict(call.options), call.last
+    if place.stateless or call.results > 1:
+        # Results of several calls belong to one turn, and a turn here takes one message: the others go along.
+        options["history"] = list(call.messages[:-1])
+    with storage():
+        said = await runtime.chat.say(
+            connection,
+            conversation=place.conversation,
+            sender_id=place.sender,
+            client_id=place.client_id,
+            text=wire.text_of(last),
+            attachments=wire.images_of(last),
+            role=last["role"],
+            tool_call_id=last.get("tool_call_id", "") if last["role"] == "tool" else "",
+            options=options,
+            ephemeral=place.stateless,
+        )
+    if said.status == "refused":
+        wait = 3600.0 if said.reason == "tokens_per_day" else 60.0
+        raise Refused(429, "insufficient_quota", _REFUSALS.get(said.reason, "the quota is used up"), wait=wait)
+    if said.status == "noted":
+        raise Refused(409, "session_with_human", "a person has taken over this session; no answer is written")
+    return said
+
+
+async def _unless_gone(work: Any, receive: Receive) -> None:
+    """Do the work until it ends or the client leaves; the turn itself goes on without it."""
+    answering = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(until_gone(receive))
+    try:
+        await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if answering.done():
+            answering.result()
+    finally:
+        answering.cancel()
+        leaving.cancel()
+        await asyncio.gather(answering, leaving, return_exceptions=True)
+
+
+async def _whole(call: wire.Call, message_id: UUID, follower: Follower, started: _Started, *, seconds: float) -> None:
+    message = await follower.done(seconds)
+    if message is None:
+        raise Refused(504, "answer_late", "the answer takes longer than this call may wait; stream it instead")
+    ident = f"chatcmpl-{message_id.hex}"
+    await respond(started.send, 200, wire.completion(ident, int(time.time()), call.model, message))
+
+
+async def _stream(call: wire.Call, message_id: UUID, follower: Follower, started: _Started) -> None:
+    chunks = wire.Chunks(f"chatcmpl-{message_id.hex}", int(time.time()), call.model, include_usage=call.include_usage)
+    shown = Shown()
+    await started.more(chunks.first())
+    try:
+        async with asyncio.timeout(STREAM_SECONDS):
+            async for piece in follower.pieces():
+                if isinstance(piece, Done):
+                    await _end(chunks, shown, piece.message, started)
+                    return
+                if text := shown.add(piece):
+                    await started.more(chunks.text(text))
+    except (TimeoutError, TooSlow):
+        raise Refused(504, "answer_late", "the answer did not come in time") from None
+
+
+async def _end(chunks: wire.Chunks, shown: Shown, message: Mapping[str, Any], started: _Started) -> None:
+    rest = shown.finish(message.get("text") or "")
+    if rest is None:
+        raise Refused(500, "answer_restarted", "the answer was begun anew; ask again with the same Idempotency-Key")
+    await end_stream(started.send, (chunks.text(rest) if rest else b"") + chunks.last(message))

@@ -1,0 +1,145 @@
+"""The chat doors open in this process: how many, who is silent, and what they are told when the process goes.
+
+One timer looks after all of them, so an idle socket costs no timer of its own.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+from uuid import UUID
+
+import structlog
+
+from hub.edges.guard import Refused
+from hub.runtime import Runtime, current_runtime
+
+log = structlog.get_logger(__name__)
+
+MAX_OPEN: Final = 20_000
+TICK_SECONDS: Final = 5.0
+LEAVE_SECONDS: Final = 3.0
+"""How long clients that were told `moving` get to leave by themselves."""
+RATE_BURST: Final = 10.0
+RATE_PER_SECOND: Final = 1.0
+MAX_RATED: Final = 50_000
+
+
+class Door(Protocol):
+    """One open socket or event stream."""
+
+    def look(self, now: float) -> None:
+        """Called every few seconds on the monotonic clock: ping, or close what gives no sign of life."""
+
+    async def move(self) -> None:
+        """Tell the client to come back elsewhere with its cursor, then close (after the running answer, if it can)."""
+
+
+class Doors:
+    """All open doors of the process."""
+
+    def __init__(self) -> None:
+        self._open: set[Door] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._told: Runtime | None = None
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def full(self) -> bool:
+        """Whether another door may not be opened."""
+        runtime = current_runtime()
+        return len(self._open) >= MAX_OPEN or (runtime is not None and runtime.draining)
+
+    def admit(self) -> None:
+        """Raises Refused (503) when no further door may be opened."""
+        if self.full:
+            raise Refused(503, "unavailable", "please try again elsewhere", wait=1.0)
+
+    def enter(self, door: Door) -> None:
+        """Note an open door."""
+        self._open.add(door)
+        runtime = current_runtime()
+        if runtime is not None and runtime is not self._told:
+            runtime.leaving.append(self.drain)
+            self._told = runtime
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
+
+    def leave(self, door: Door) -> None:
+        """Forget a closed one."""
+        self._open.discard(door)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = time.monotonic()
+        for door in tuple(self._open):
+            door.look(now)
+        if self._open:
+            self._timer = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
+
+    async def drain(self, seconds: float) -> int:
+        """Tell everybody to move and wait until they are gone; how many were still here at the end."""
+        moves = [asyncio.ensure_future(door.move()) for door in tuple(self._open)]
+        if moves:
+            log.info("doors_moving", doors=len(moves))
+            _, late = await asyncio.wait(moves, timeout=max(seconds, 0.1))
+            for move in late:
+                move.cancel()
+        return len(self._open)
+
+
+class Rates:
+    """How often one visitor may speak: a bucket each, the least recently used beyond 50 000 forgotten."""
+
+    def __init__(self, *, burst: float = RATE_BURST, per_second: float = RATE_PER_SECOND) -> None:
+        self._burst = burst
+        self._per_second = per_second
+        self._buckets: OrderedDict[tuple[UUID, str], tuple[float, float]] = OrderedDict()
+
+    def spend(self, connection_id: UUID, visitor: str) -> None:
+        """Count one message. Raises Refused (429) with the wait."""
+        now, key = time.monotonic(), (connection_id, visitor)
+        left, since = self._buckets.pop(key, (self._burst, now))
+        left = min(self._burst, left + (now - since) * self._per_second)
+        self._buckets[key] = (max(left - 1.0, 0.0) if left >= 1.0 else left, now)
+        if len(self._buckets) > MAX_RATED:
+            self._buckets.popitem(last=False)
+        if left < 1.0:
+            raise Refused(429, "rate_limited", "slow down a little", wait=(1.0 - left) / self._per_second)
+
+
+class Arrivals:
+    """Tells a visitor's open doors of this process that a session began."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[UUID, str], set[asyncio.Future[UUID]]] = {}
+
+    @contextmanager
+    def expect(self, connection_id: UUID, visitor: str) -> Iterator["asyncio.Future[UUID]"]:
+        """A future that gets the session's id."""
+        future: asyncio.Future[UUID] = asyncio.get_running_loop().create_future()
+        key = (connection_id, visitor)
+        self._waiting.setdefault(key, set()).add(future)
+        try:
+            yield future
+        finally:
+            waiting = self._waiting.get(key, set())
+            waiting.discard(future)
+            if not waiting:
+                self._waiting.pop(key, None)
+            future.cancel()
+
+    def tell(self, connection_id: UUID, visitor: str, session_id: UUID) -> None:
+        """A session began."""
+        for future in self._waiting.get((connection_id, visitor), ()):
+            if not future.done():
+                future.set_result(session_id)
+
+
+ARRIVALS: Final = Arrivals()
+DOORS: Final = Doors()
+RATES: Final = Rates()
