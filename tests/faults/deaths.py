@@ -34,8 +34,7 @@ async def kill_runners(stack: Stack, dose: Dose) -> Result:
         for _ in range(dose.faults):
             await asyncio.sleep(0.7 + chance.random() * 0.5)
             victim = chance.choice([node for node in rig.nodes if not node.port and node.alive])
-            fresh = rig._spawn("hub.runner", [], role="runner", crash_at="")
-            await rig.ready(fresh)
+            await rig.runner()
             took += await takeover(rig, victim, victim.kill)
         await sending
         result.sent, result.faults = len(driver.acked), dose.faults
@@ -129,7 +128,7 @@ async def crash_points(stack: Stack, dose: Dose, *, points: tuple[str, ...] = cr
             batch = points[start : start + 4]
             driver = Driver(rig, dose.messages, dose.conversations, dose.rate, prefix=f"p{start}-", seed=start)
             drivers.append(driver)
-            nodes = {name: _armed(rig, name) for name in batch}
+            nodes = {name: await _armed(rig, name) for name in batch}
             await asyncio.gather(*(rig.ready(node) for node in nodes.values()))
             sending = asyncio.create_task(driver.run())
             for node in nodes.values():
@@ -146,15 +145,11 @@ async def crash_points(stack: Stack, dose: Dose, *, points: tuple[str, ...] = cr
     return result.done()
 
 
-def _armed(rig: Rig, name: str) -> Node:
+async def _armed(rig: Rig, name: str) -> Node:
     at = f"{name}:{passages(name)}"
     if name in _DYING:
-        from tests.faults.rig import _free_port, application
-
-        port = _free_port()
-        arguments = [application(), "--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--lifespan", "on"]
-        return rig._spawn("uvicorn", arguments, role="all", crash_at=at, port=port)
-    return rig._spawn("hub.runner", [], role="runner", crash_at=at)
+        return await rig.gateway(role="all", crash_at=at, wait=False)
+    return await rig.runner(crash_at=at, wait=False)
 
 
 def slack() -> Mapping[str, object]:

@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,11 +33,6 @@ from tests.support.platforms.webhook import FakeProgram
 ROOT = Path(__file__).resolve().parents[2]
 LEASE_SECONDS = 3.0
 _QUICK = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "1GB"}
-
-
-def application() -> str:
-    """The ASGI application of gateways: the hub's own, or the rig's door while there is none."""
-    return "hub.asgi:application" if find_spec("hub.asgi") else "tests.faults.door:application"
 
 
 class Stack:
@@ -245,8 +239,9 @@ class Rig:
             await self.model.__aexit__(None, None, None)
 
     async def stop_all(self) -> None:
-        """End every process, those that would not go by a kill."""
-        await asyncio.gather(*(asyncio.to_thread(node.stop) for node in self.nodes))
+        """End every process; what is asserted about a polite end is asserted before."""
+        for node in self.nodes:
+            node.kill()
 
     def path(self, name: str = "hook") -> str:
         """The webhook path of a connection."""
@@ -255,16 +250,17 @@ class Rig:
 
     async def gateway(self, *, role: str = "gateway", crash_at: str = "", wait: bool = True) -> Node:
         """Start a gateway; with role `all` it runs turns too."""
-        port = _free_port()
-        arguments = [application(), "--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--lifespan", "on"]
-        node = self._spawn("uvicorn", arguments, role=role, crash_at=crash_at, port=port)
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(1024)
+            node = self._spawn("hub.cli.web", role=role, crash_at=crash_at, listener=listener)
         if wait:
             await self.ready(node)
         return node
 
     async def runner(self, *, crash_at: str = "", wait: bool = True) -> Node:
         """Start a runner."""
-        node = self._spawn("hub.runner", [], role="runner", crash_at=crash_at)
+        node = self._spawn("hub.runner", role="runner", crash_at=crash_at)
         if wait:
             await self.ready(node)
         return node
@@ -274,10 +270,10 @@ class Rig:
         await wait_until(lambda: "runtime_started" in node.tail() or not node.alive, seconds=seconds, what=node.name)
         if not node.alive:
             raise RuntimeError(f"{node.name} ended at its start: {node.tail()}")
-        if node.port:
-            await wait_until(lambda: _listens(node.port), seconds=seconds, what=f"{node.name}'s port")
 
-    def _spawn(self, module: str, arguments: list[str], *, role: str, crash_at: str, port: int = 0) -> Node:
+    def _spawn(self, module: str, *, role: str, crash_at: str, listener: socket.socket | None = None) -> Node:
+        descriptors = () if listener is None else (listener.fileno(),)
+        port = 0 if listener is None else int(listener.getsockname()[1])
         self._count += 1
         name = f"{role}{self._count}"
         environment = {
@@ -292,13 +288,14 @@ class Rig:
         path = self.stack.logs / f"{self.planted.tenant.hex[-8:]}-{name}.log"
         with path.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "hub.cli.child", str(os.getpid()), module, *arguments],
+                [sys.executable, "-m", "hub.cli.child", str(os.getpid()), module, *map(str, descriptors)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=ROOT,
                 env=environment,
                 start_new_session=True,
+                pass_fds=descriptors,
             )
         node = Node(name, process, path, port)
         self.nodes.append(node)
@@ -355,18 +352,6 @@ LIMIT 50
 
 def _late(value: Any) -> Any:
     return value() if callable(value) else value
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(0.2)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 async def wait_until(true: Callable[[], bool], *, seconds: float, what: str) -> None:
