@@ -1,15 +1,19 @@
 """Commands as processes of their own: on a stopped hub, beside a running one, and against one that serves."""
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from hub.cli.talk import talk
 from hub.embedded import Layout, Servers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,6 +112,33 @@ def test_chat_answers_a_script(serving: Path) -> None:
     assert answer["text"]
     assert answer["turn_id"]
     assert answer["session"]
+
+
+def test_a_full_fragment_is_summarised_by_the_hubs_own_worker(serving: Path) -> None:
+    done = hub("agent", "set", "assistant", "--tenant", "demo", "--memory", "rounds=2", "--json", data_dir=serving)
+    assert json.loads(done.stdout)["memory"] == {"rounds": 2}
+    greeting = json.loads((serving.parent / "greeting").read_text())
+    session = asyncio.run(talk_for_a_while(f"{greeting['address'].replace('http', 'ws')}/ws/chat/{greeting['web']}"))
+    dsn = Layout(serving).superuser_dsn
+    deadline = time.monotonic() + 60
+    while not (found := summaries(dsn, session)) and time.monotonic() < deadline:
+        time.sleep(0.25)
+    assert found
+
+
+async def talk_for_a_while(address: str) -> str:
+    """Rounds until the agent's new settings are in force (a spec is kept for five seconds) and a fragment is full."""
+    async with talk(address) as open_talk:
+        for number in range(14):
+            await open_talk.ask(f"My number is {number}", lambda _kind, _frame: None)
+            await asyncio.sleep(0.5)
+        return open_talk.session
+
+
+def summaries(dsn: str, session: str) -> int:
+    with psycopg.connect(dsn, dbname="hub") as connection:
+        row = connection.execute("SELECT count(*) FROM summary WHERE session_id = %s", (session,)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def test_chat_converses(serving: Path) -> None:
