@@ -3,6 +3,7 @@
 from django.urls import path
 from django.views.i18n import set_language
 
+import hub.console.admin  # noqa: F401 (registers the admin's pages)
 from hub.console.chat_page import chat_page
 from hub.console.site import site
 
