@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from hub.cli.output import CommandFailed
 from hub.cli.talk import talk
 from hub.embedded import Layout, Servers
 
@@ -156,14 +157,27 @@ def test_chat_converses(serving: Path) -> None:
     assert "agent " in done.stdout
 
 
-def test_chat_names_an_address_that_does_not_answer(serving: Path) -> None:
-    done = hub("chat", "--once", "hi", "--url", "http://127.0.0.1:9", data_dir=serving)
-    assert done.returncode == 1
-    assert "no hub answers at ws://127.0.0.1:9/ws/chat/" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+async def test_a_chat_that_is_not_there_is_refused(serving: Path) -> None:
+    address = json.loads((serving.parent / "greeting").read_text())["address"].replace("http", "ws")
+    with pytest.raises(CommandFailed, match="refuses"):
+        async with talk(f"{address}/ws/chat/nobody"):
+            pass
 
 
-def test_a_chat_that_is_not_there_is_refused(serving: Path) -> None:
-    done = hub("chat", "--once", "hi", "--connection", "nobody", data_dir=serving)
-    assert done.returncode == 1
-    assert "refuses" in done.stderr
+async def test_a_message_said_twice_is_answered_once(serving: Path) -> None:
+    """A lost socket in mid-answer: the message is said again under its id, and the stored answer is found."""
+    greeting = json.loads((serving.parent / "greeting").read_text())
+    async with talk(f"{greeting['address'].replace('http', 'ws')}/ws/chat/{greeting['web']}") as open_talk:
+        lost: list[asyncio.Future[bool]] = []
+
+        socket = open_talk._socket
+        assert socket is not None
+
+        def drop_once(kind: str, _frame: object) -> None:
+            if kind == "ack" and not lost:
+                lost.append(asyncio.ensure_future(socket.close()))
+
+        answer = await open_talk.ask("hello", drop_once)
+        assert lost
+        assert (answer["seq"], answer["role"]) == (2, "assistant")
+        assert (await open_talk.ask("and again", lambda _kind, _frame: None))["seq"] == 4
