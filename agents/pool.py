@@ -52,6 +52,11 @@ class WarmStates:
         self._entries.move_to_end(key)
         return unpack(entry[1], version)
 
+    def holds(self, session_id: UUID, version: int) -> bool:
+        """Whether `get` would find the state; counts nothing."""
+        entry = self._entries.get(session_id.bytes)
+        return entry is not None and entry[0] == version
+
     def put(self, session_id: UUID, state: SessionState) -> None:
         """Keep a committed state; the least recently used ones leave."""
         self.drop(session_id)

@@ -9,3 +9,20 @@ class HubConfig(AppConfig):
     name = "hub"
     label = "hub"
     verbose_name = "Hub"
+
+    def ready(self) -> None:
+        """Name the sealed columns, so that key rotation finds them."""
+        from tenants.crypto.rotation import register_column
+
+        register_column("connection", "secrets", "credentials")
+        for table, column in (
+            ("contact", "external"),
+            ("contact", "name"),
+            ("session", "address"),
+            ("session", "title"),
+            ("message", "body"),
+            ("turn", "partial"),
+            ("delivery", "address"),
+            ("delivery", "part"),
+        ):
+            register_column(table, column, "content")

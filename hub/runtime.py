@@ -26,6 +26,7 @@ from hub.pipeline.connections import Connections
 from hub.pipeline.inbox import Inbox, Recent
 from hub.pipeline.messages import History
 from hub.pipeline.outbox import Outbox
+from hub.pipeline.places import Places
 from hub.pipeline.remote import RedisLink
 from hub.pipeline.runner import Runner
 from hub.pipeline.streams import Streams
@@ -67,7 +68,7 @@ def make_stores(settings: Env) -> Stores:
     )
     return Stores(
         pools=pools,
-        vault=Vault(MasterKeys(settings.master_key_bytes()), pools),
+        vault=Vault(MasterKeys(*settings.master_keys()), pools),
         redis=redis_connections.connect(settings.redis),
         subscriber=redis_connections.connect(settings.redis, size=4, answer_seconds=None),
         egress=Egress(allow=settings.egress_allow),
@@ -146,6 +147,8 @@ class Runtime:
                 self.runner.start()
             loop = asyncio.get_running_loop()
             self._tasks = [loop.create_task(self._beating()), loop.create_task(self._watching_loop())]
+            if self.runner is not None:
+                self._tasks.append(loop.create_task(self.memory.warm()))
             self.started = True
             log.info("runtime_started", role=self.env.role, worker=str(self.worker_id))
 
@@ -164,14 +167,16 @@ class Runtime:
         settler = Settler(queue, self.lease, self.worker_id)
         guarded = GuardedHttp(self.stores.egress)
         self.keys = Keys(guarded)
-        history, recent = History(pools, vault), Recent()
+        history, recent, places = History(pools, vault), Recent(), Places()
         self.memory = make_memory(settings, self.stores, self.http)
         self.agents = make_runtime(
             session=self.http, pools=pools, vault=vault, memory=self.memory, default_route=default_route(settings)
         )
         self.connections = Connections(pools=pools, vault=vault, http=guarded, keys=self.keys)
         self.streams = Streams(history.chunks)
-        self.inbox = Inbox(acceptor=Acceptor(ingest, self.lease), settler=settler, vault=vault, recent=recent)
+        self.inbox = Inbox(
+            acceptor=Acceptor(ingest, self.lease), settler=settler, vault=vault, recent=recent, places=places
+        )
         self.outbox = Outbox(
             pools=pools,
             vault=vault,
@@ -188,6 +193,7 @@ class Runtime:
             streams=self.streams,
             outbox=self.outbox,
             recent=recent,
+            places=places,
             worker_id=self.worker_id,
         )
         self.runner = self._make_runner(queue) if settings.role in _RUNS_TURNS else None
@@ -311,6 +317,7 @@ class Runtime:
             except psycopg.Error as error:
                 log.info("left_without_a_word", reason=type(error).__name__)
         await self.link.stop()
+        await self.memory.close()
         await self.stores.egress.close()
         await self.redis.aclose()
         await self.stores.subscriber.aclose()

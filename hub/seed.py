@@ -4,23 +4,17 @@ Everything here may run again: what is there is left as it is.
 """
 
 import secrets
-from functools import cache
-from typing import TYPE_CHECKING
 
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from agents.models import Agent
 from hub.models import Connection
 from hub.pipeline.connections import seal_credentials
+from hub.pipeline.reading import vault
 from tenants.context import ops_scope, tenant_scope
-from tenants.crypto import MasterKeys, Vault
 from tenants.models import Tenant
 from tenants.plans import create_tenant
-
-if TYPE_CHECKING:
-    from hub.env import Env
 
 TENANT = "demo"
 PLAN = "enterprise"
@@ -67,7 +61,7 @@ def _connection(tenant: Tenant, agent: Agent, *, channel: str, name: str) -> str
     found: Connection | None = Connection.objects.filter(channel=channel).order_by("id").first()
     if found is None:
         found = Connection(tenant=tenant, channel=channel, name=name, agent_id=agent.id)
-        seal_credentials(_vault(), found, {})
+        seal_credentials(vault(), found, {})
         found.save(force_insert=True)
     return str(found.public_id)
 
@@ -79,9 +73,3 @@ def _first_administrator() -> dict[str, str]:
     password = secrets.token_urlsafe(12)
     users._default_manager.create_superuser(ADMIN, "", password)
     return {"user": ADMIN, "password": password}
-
-
-@cache
-def _vault() -> Vault:
-    env: Env = settings.HUB_ENV
-    return Vault(MasterKeys(*env.master_keys()))

@@ -1,9 +1,9 @@
 """Pages and REST on stock Django; the hot doors are mounted in front of it by `hub.asgi`."""
 
-from django.urls import include, path
+from django.urls import path
 from django.views.i18n import set_language
 
-import hub.console.admin  # registers the admin's pages
+import hub.console.admin  # noqa: F401 (registers the admin's pages)
 from hub.console.chat_page import chat_page
 from hub.console.site import site
 

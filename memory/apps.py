@@ -9,3 +9,10 @@ class MemoryConfig(AppConfig):
     name = "memory"
     label = "memory"
     verbose_name = "Memory"
+
+    def ready(self) -> None:
+        """Name the sealed columns, so that key rotation finds them."""
+        from tenants.crypto.rotation import register_column
+
+        for table, column in (("memory_line", "body"), ("summary", "text"), ("summary", "body")):
+            register_column(table, column, "memory")

@@ -71,3 +71,6 @@ class TenantOwned(models.Model):
     class Meta:
         abstract = True
         base_manager_name = "objects"
+
+    def __str__(self) -> str:
+        return f"…{str(self.pk)[-8:]}"

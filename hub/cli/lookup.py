@@ -1,9 +1,7 @@
 """Finding what a command names, and saying in one line what was wrong with it."""
 
-import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -102,14 +100,8 @@ def need_uuid(text: str, what: str) -> UUID:
     return found
 
 
-@lru_cache(maxsize=1)
 def vault() -> "Vault":
-    """The process's vault over Django's connection: `load_sync` first."""
-    from tenants.crypto import MasterKeys, Vault
+    """The vault of this process's Django side: `load_sync` first."""
+    from hub.pipeline.reading import vault as shared
 
-    return Vault(MasterKeys(*env().master_keys()))
-
-
-def printable(key: bytes) -> str:
-    """A master key as the environment spells it."""
-    return base64.b64encode(key).decode()
+    return shared()

@@ -9,9 +9,10 @@ from django.db.models import Model, QuerySet
 from django import forms
 from django.http import HttpRequest
 from django.utils.functional import cached_property
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
+from unfold import paginator
 from unfold.admin import ModelAdmin
-from unfold.paginator import InfinitePaginator
 
 from hub.console.site import site
 from hub.console.tenancy import seat
@@ -28,13 +29,19 @@ MOST_PAGES = 200
 """Lists are for looking around; what is further back is found by filters."""
 
 
-class BoundedPaginator(InfinitePaginator):  # type: ignore[misc]
+class InfinitePaginator(paginator.InfinitePaginator):  # type: ignore[misc]  # the theme looks at this very name
     """Never counts, and never skips over more rows than a person would leaf through."""
 
     @cached_property
     def count(self) -> int:
         """An upper bound, as if every page were full."""
         return int(self.per_page) * MOST_PAGES
+
+
+def capitalise(form: forms.BaseForm) -> None:
+    """Labels of declared fields as Django writes those of model fields."""
+    for field in form.fields.values():
+        field.label = capfirst(str(field.label)) if field.label else field.label
 
 
 class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
@@ -50,7 +57,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
 
     list_per_page = 50
     show_full_result_count = False
-    paginator = BoundedPaginator
+    paginator = InfinitePaginator
     list_disable_select_all = True
     list_filter_sheet = False
     list_fullwidth = True
@@ -167,4 +174,4 @@ def _is_plain(field: Any) -> bool:
     return type(field).__name__ not in ("HalfVectorField", "VectorField")
 
 
-__all__ = ["BoundedPaginator", "ChoiceFilter", "ConsoleAdmin", "Form", "Rank", "ReadOnlyAdmin", "_", "site"]
+__all__ = ["ChoiceFilter", "ConsoleAdmin", "Form", "InfinitePaginator", "Rank", "ReadOnlyAdmin", "_", "capitalise", "site"]

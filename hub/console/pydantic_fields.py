@@ -9,6 +9,7 @@ from types import UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
 from django import forms
+from django.utils.html import escape
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from unfold.widgets import (
@@ -62,7 +63,7 @@ def _field(name: str, info: FieldInfo, stored: Any) -> forms.Field:
     common: dict[str, Any] = {
         "label": name.replace("_", " ").capitalize(),
         "required": info.is_required(),
-        "help_text": info.description or "",
+        "help_text": escape((info.description or "").replace("`", "")),
         "initial": _initial(info, stored),
     }
     if kind is SecretStr:

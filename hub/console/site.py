@@ -13,6 +13,8 @@ from unfold.forms import AuthenticationForm as UnfoldLogin
 from unfold.sites import UnfoldAdminSite
 
 from hub.console import tenancy
+from hub.console.overview import overview
+from hub.templatetags.console import named
 from tenants.members import Rank, memberships
 
 Group = tuple[str | Promise, tuple[tuple[str, str], ...]]
@@ -69,6 +71,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
 
     login_form = LoginForm
     enable_nav_sidebar = True
+    index_template = "console/index.html"
 
     def __init__(self) -> None:
         super().__init__(name="admin")
@@ -91,13 +94,18 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         context["seat_choices"] = tenancy.choices(request) if seat else []
         return dict(context)
 
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """The start page: where the tenant stands."""
+        context = {**(extra_context or {}), "overview": overview(tenancy.seat(request)), "title": _("Overview")}
+        return super().index(request, context)
+
     def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
         """The groups with what this user may see."""
         groups = []
         for title, entries in GROUPS:
             items = [item for entry in entries if (item := self._item(request, *entry))]
             if items:
-                groups.append({"title": title, "separator": True, "collapsible": title == _("Inside"), "items": items})
+                groups.append({"title": title, "separator": bool(groups), "collapsible": False, "items": items})
         return groups
 
     def _item(self, request: HttpRequest, label: str, icon: str) -> dict[str, Any] | None:
@@ -109,9 +117,8 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
         except NoReverseMatch:
             return None
         active = request.path.startswith(link)
-        name = str(admin.opts.verbose_name_plural)
         return {
-            "title": name[:1].upper() + name[1:],
+            "title": named(admin.opts.verbose_name_plural),
             "icon": icon,
             "link": link,
             "active": active,

@@ -39,6 +39,45 @@ class Said:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utterance:
+    """What is said. `client_id` makes a repetition recognisable; `options` are an API caller's (see `inputs`)."""
+
+    conversation: str
+    sender_id: str
+    client_id: str
+    text: str
+    sender_name: str = ""
+    attachments: Sequence[Attachment] = ()
+    role: str = "user"
+    tool_call_id: str = ""
+    options: Mapping[str, Any] | None = None
+    ephemeral: bool = False
+
+    def event(self) -> InboundMessage:
+        """As an adapter would have told it."""
+        return InboundMessage(
+            external_id=clean(self.client_id),
+            sender_id=self.sender_id,
+            sender_name=clean(self.sender_name)[:200],
+            address=Address(conversation=self.conversation),
+            text=clean(self.text),
+            attachments=self.attachments,
+        )
+
+    def body(self) -> Body:
+        """As it is stored."""
+        return Body(
+            text=clean(self.text),
+            attachments=[pack_attachment(item) for item in self.attachments],
+            sender_name=clean(self.sender_name)[:200],
+            external_id=clean(self.client_id),
+            address=pack_address(Address(conversation=self.conversation)),
+            tool_call_id=self.tool_call_id,
+            options=self.options or {},
+        )
+
+
 class Chat:
     """One per process."""
 
@@ -61,52 +100,60 @@ class Chat:
             raise Unavailable from error
         return None if row is None else row[0]
 
-    async def say(  # noqa: PLR0913 (a message has that many sides)
-        self,
-        connection: LiveConnection,
-        *,
-        conversation: str,
-        sender_id: str,
-        client_id: str,
-        text: str,
-        sender_name: str = "",
-        attachments: Sequence[Attachment] = (),
-        role: str = "user",
-        tool_call_id: str = "",
-        options: Mapping[str, Any] | None = None,
-        ephemeral: bool = False,
-    ) -> Said:
-        """Store a message; durable when it returns. `client_id` makes a repetition recognisable.
+    async def say(self, connection: LiveConnection, **fields: Any) -> Said:
+        """Store a message (the fields of `Utterance`); durable when it returns.
 
         Raises Overloaded or Unavailable: then nothing was promised and the same call may be made again.
         """
+        said, watch = await self._say(connection, Utterance(**fields), watching=False)
+        assert watch is None  # noqa: S101 (nobody asked for one)
+        return said
+
+    @asynccontextmanager
+    async def ask(self, connection: LiveConnection, **fields: Any) -> AsyncIterator[tuple[Said, Watch]]:
+        """As `say`, with a watch that begins at the message; for a turn of this process nothing is read for it."""
+        said, watch = await self._say(connection, Utterance(**fields), watching=True)
+        if watch is None:
+            cursor = Cursor(said.seq)
+            async with self._streams.watch(connection.tenant_id, said.session_id, cursor) as other:
+                yield said, other
+            return
+        try:
+            yield said, watch
+        finally:
+            self._streams.leave(watch)
+
+    async def _say(
+        self, connection: LiveConnection, utterance: "Utterance", *, watching: bool
+    ) -> tuple[Said, Watch | None]:
         try:
             await self._vault.load(connection.tenant_id)
         except AWAY as error:
             raise Unavailable from error
-        event = InboundMessage(
-            external_id=client_id,
-            sender_id=sender_id,
-            sender_name=sender_name,
-            address=Address(conversation=conversation),
-            text=clean(text),
-            attachments=attachments,
+        event, body = utterance.event(), utterance.body()
+        row = self._inbox.row(
+            connection, event, event.external_id, body=body, role=utterance.role, ephemeral=utterance.ephemeral
         )
-        body = Body(
-            text=event.text,
-            attachments=[pack_attachment(item) for item in attachments],
-            sender_name=clean(sender_name)[:200],
-            external_id=clean(client_id),
-            address=pack_address(event.address),
-            tool_call_id=tool_call_id,
-            options=options or {},
-        )
-        row = self._inbox.row(connection, event, client_id, body=body, role=role, ephemeral=ephemeral)
-        accepted = await self._inbox.store(row)
+        watches: list[Watch] = []
+
+        def placed(accepted: Accepted) -> None:
+            self._tell(connection, accepted, body, utterance.role)
+            if watching and accepted.turn_id is not None:
+                watches.append(self._streams.join(connection.tenant_id, accepted.session_id, Cursor(accepted.seq)))
+
+        early = self._runner.anticipate(connection, row, body) if self._runner is not None else None
+        try:
+            accepted = await self._inbox.store(row, placed)
+        except BaseException:
+            for watch in watches:
+                self._streams.leave(watch)
+            raise
+        finally:
+            if early is not None and self._runner is not None:
+                self._runner.forget(early)
         if accepted is None:
-            return await self._said_before(connection, row.key_hash)
-        self._tell(connection, accepted, body, role)
-        return Said(
+            return await self._said_before(connection, row.key_hash), None
+        said = Said(
             session_id=accepted.session_id,
             message_id=accepted.message_id,
             seq=accepted.seq,
@@ -114,6 +161,7 @@ class Chat:
             status=accepted.status,
             reason=accepted.reason,
         )
+        return said, watches[0] if watches else None
 
     async def find(self, connection: LiveConnection, key: str) -> Said | None:
         """A message of this connection by its dedupe key, or None. Raises Unavailable."""

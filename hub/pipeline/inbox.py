@@ -28,6 +28,7 @@ from hub.pipeline import crash, metrics
 from hub.pipeline.bodies import Body, body_cell, clean, pack, pack_address, pack_attachment
 from hub.pipeline.connections import LiveConnection
 from hub.pipeline.errors import Unavailable
+from hub.pipeline.places import Places
 from tenants.crypto import CellRef, Vault
 from tenants.ids import uuid7
 
@@ -60,12 +61,14 @@ class Recent:
 class Inbox:
     """One per process. `leased` gets turns that the accept leased to this process, `due` sessions that wait."""
 
-    def __init__(self, *, acceptor: Acceptor, settler: Settler, vault: Vault, recent: Recent) -> None:
+    def __init__(self, *, acceptor: Acceptor, settler: Settler, vault: Vault, recent: Recent, places: Places) -> None:
         self._acceptor = acceptor
         self._settler = settler
         self._vault = vault
         self._recent = recent
+        self._places = places
         self._batcher: Batcher[Accept, Accepted | None] = Batcher(self._write, lanes=2)
+        self._placed: dict[UUID, Callable[[Accepted], None]] = {}
         self._contacts: OrderedDict[UUID, None] = OrderedDict()
         self.runner: Callable[[], UUID | None] = lambda: None
         """The worker id of a local runner with room for a turn, or None."""
@@ -125,9 +128,17 @@ class Inbox:
         except AWAY as error:
             raise Unavailable from error
 
-    async def store(self, row: Accept) -> Accepted | None:
-        """Store one prepared row; None means duplicate. Raises as `accept`."""
-        return await self._guarded(self.submit(row))
+    async def store(self, row: Accept, placed: Callable[[Accepted], None] | None = None) -> Accepted | None:
+        """Store one prepared row; None means duplicate. Raises as `accept`.
+
+        `placed` is called when the row is committed and before its turn begins.
+        """
+        if placed is not None:
+            self._placed[row.message_id] = placed
+        try:
+            return await self._guarded(self.submit(row))
+        finally:
+            self._placed.pop(row.message_id, None)
 
     def submit(self, row: Accept) -> "object":
         """Put a row in line; rows of one session keep their order."""
@@ -202,6 +213,10 @@ class Inbox:
                 continue
             if row.contact_id is not None:
                 self._know(row.contact_id)
+            self._places.accepted(row, result)
+            self._places.accepted(row, result)
+            if (placed := self._placed.get(row.message_id)) is not None:
+                placed(result)
             if result.turn_id is not None:
                 turns.setdefault(result.turn_id, []).append((row, result))
             elif result.due:

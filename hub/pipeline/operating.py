@@ -53,7 +53,11 @@ def skip_delivery(delivery_id: UUID, *, by: str) -> bool:
             return False
         Session.objects.filter(id=row.session_id).update(unsettled=Greatest(F("unsettled") - 1, 0))
         Delivery.objects.filter(id=row.id).update(
-            status=DeliveryStatus.SKIPPED, due_at=None, lease_owner=None, lease_until=None, detail=f"skipped by {by}"[:300]
+            status=DeliveryStatus.SKIPPED,
+            due_at=None,
+            lease_owner=None,
+            lease_until=None,
+            detail=f"skipped by {by}"[:300],
         )
         _note_delivery(row, "delivery.skipped", by)
     return True
@@ -71,9 +75,7 @@ def _locked(delivery_id: UUID) -> Delivery | None:
     if found is None:
         return None
     Session.objects.select_for_update().filter(id=found.session_id).values_list("id", flat=True).first()
-    row: Delivery | None = (
-        Delivery.objects.select_for_update().filter(id=delivery_id).defer("address", "part").first()
-    )
+    row: Delivery | None = Delivery.objects.select_for_update().filter(id=delivery_id).defer("address", "part").first()
     return row
 
 

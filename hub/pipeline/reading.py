@@ -19,7 +19,7 @@ UNREADABLE = Body(text="")
 @lru_cache(maxsize=1)
 def vault() -> Vault:
     """The vault of Django's side, over Django's connection."""
-    return Vault(MasterKeys(settings.HUB_ENV.master_key_bytes()))
+    return Vault(MasterKeys(*settings.HUB_ENV.master_keys()))
 
 
 def message_body(row: Message) -> Body | None:

@@ -14,11 +14,14 @@ import structlog
 from psycopg_pool import PoolTimeout
 
 from agents.errors import AgentUnknown
+from hub.ledger.accept import Accept
 from hub.ledger.batching import Closed, Overloaded
 from hub.ledger.claim import Claimed, Claimer
 from hub.ledger.connections import Lease
 from hub.ledger.leases import Leases
 from hub.pipeline import crash, metrics
+from hub.pipeline.bodies import Body
+from hub.pipeline.connections import LiveConnection
 from hub.pipeline.outbox import Outbox
 from hub.pipeline.turns import Fenced, Run, Turns
 
@@ -28,6 +31,7 @@ POLL_SECONDS = 0.25
 ANYONES_SECONDS = 0.25
 """Work due for this long is anyone's, whoever was preferred for it."""
 _CLAIM_AT_ONCE = 64
+Early = tuple[Run, "asyncio.Task[None]"]
 _AWAY = (psycopg.OperationalError, PoolTimeout, Overloaded, Closed)
 
 
@@ -52,6 +56,8 @@ class Runner:
         self._running: dict[UUID, asyncio.Task[None]] = {}
         self._runs: dict[UUID, Run] = {}
         self._fences: dict[UUID, int] = {}
+        self._early: dict[UUID, Early] = {}
+        self._clearing: set[asyncio.Task[None]] = set()
         self._poked: set[UUID] = set()
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
@@ -80,7 +86,11 @@ class Runner:
 
     def begin(self, claimed: Claimed) -> None:
         """Run a turn that is leased to this worker."""
-        task = asyncio.get_running_loop().create_task(self._work(claimed))
+        early = self._early.pop(claimed.turn_id, None)
+        if early is not None and not early[0].fits(claimed):
+            self._discard(*early)
+            early = None
+        task = asyncio.get_running_loop().create_task(self._work(claimed, early))
         self._running[claimed.session_id] = task
         self._fences[claimed.session_id] = claimed.fence
         metrics.RUNNING.set(len(self._running))
@@ -113,12 +123,39 @@ class Runner:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
 
+    # ---- before the commit -------------------------------------------------------------------------------------
+
+    def anticipate(self, connection: LiveConnection, row: Accept, body: Body) -> UUID | None:
+        """Start the model call of a warm session's turn while its message commits; shown only once it has.
+
+        Returns the turn to `forget` after the commit, None where nothing was started.
+        """
+        place = self._turns.places.get(row.connection_id, row.address_hash)
+        if place is None or row.runner is None or not row.answer or place.session_id in self._running:
+            return None
+        if not self._turns.is_warm(place) or len(self._early) >= self._capacity:
+            return None
+        run = self._turns.guess(connection, row, body, place)
+        self._early[row.turn_id] = (run, asyncio.get_running_loop().create_task(self._turns.early(run)))
+        return row.turn_id
+
+    def forget(self, turn_id: UUID) -> None:
+        """The message is committed (or not): what was started for another course of things is stopped."""
+        early = self._early.pop(turn_id, None)
+        if early is not None:
+            self._discard(*early)
+
+    def _discard(self, run: Run, task: "asyncio.Task[None]") -> None:
+        clearing = asyncio.get_running_loop().create_task(self._turns.discard(run, task))
+        self._clearing.add(clearing)
+        clearing.add_done_callback(self._clearing.discard)
+
     # ---- one turn ----------------------------------------------------------------------------------------------
 
-    async def _work(self, claimed: Claimed) -> None:
+    async def _work(self, claimed: Claimed, early: "Early | None" = None) -> None:
         session_id, more = claimed.session_id, False
         try:
-            more = await self._run(claimed)
+            more = await self._run(claimed, early)
         except Fenced:
             log.info("turn_fenced", turn_id=str(claimed.turn_id))
         except _AWAY as error:
@@ -140,10 +177,12 @@ class Runner:
         if more:
             self.poke(session_id)
 
-    async def _run(self, claimed: Claimed) -> bool:
-        run = await self._turns.prepare(claimed)
+    async def _run(self, claimed: Claimed, early: "Early | None") -> bool:
+        run = early[0] if early is not None else await self._turns.prepare(claimed)
         self._runs[claimed.session_id] = run
         try:
+            if early is not None:
+                return (await self._turns.adopt(run, claimed, early[1])).more
             return (await self._turns.run(run)).more
         except asyncio.CancelledError:
             if not run.stopping:
@@ -202,7 +241,7 @@ class Runner:
     async def _renewing(self) -> None:
         while True:
             await asyncio.sleep(self._lease_seconds / 4)
-            held = list(self._fences.items())
+            held = self._held()
             if not held:
                 self._renewed = time.monotonic()
                 continue
@@ -219,14 +258,23 @@ class Runner:
             self._abandon(
                 session_id
                 for session_id, fence in held
-                if session_id not in kept and self._fences.get(session_id) == fence
+                if session_id not in kept and (session_id, fence) in self._held()
             )
+
+    def _held(self) -> list[tuple[UUID, int]]:
+        """The leases of turns that are not yet committed."""
+        return [
+            (session_id, fence)
+            for session_id, fence in self._fences.items()
+            if (run := self._runs.get(session_id)) is None or not run.committed
+        ]
 
     def _abandon(self, sessions: "object") -> None:
         """Stop turns whose lease is no longer ours."""
         for session_id in list(sessions):  # type: ignore[call-overload]
-            task = self._running.get(session_id)
-            if task is not None:
+            task, run = self._running.get(session_id), self._runs.get(session_id)
+            # A commit gives the lease back itself, and a renewal that crosses it must not look like a loss.
+            if task is not None and not (run is not None and run.ending):
                 log.warning("lease_lost", session_id=str(session_id))
                 task.cancel()
 

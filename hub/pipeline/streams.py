@@ -162,25 +162,36 @@ class Streams:
     @asynccontextmanager
     async def watch(self, tenant_id: UUID, session_id: UUID, cursor: Cursor) -> AsyncIterator[Watch]:
         """Watch a session from `cursor`: first what was stored and said since, then what happens."""
-        watch = Watch(tenant_id, session_id, cursor)
         # Registered before anything is read, so nothing falls between the snapshot and the live events.
-        self._watches.setdefault(session_id, set()).add(watch)
+        watch = self.join(tenant_id, session_id, cursor)
         try:
             if self.link is not None and self.shared:
                 await self.link.follow(tenant_id, session_id)
-            watch.source = self._events(watch)
+            watch.source = self._events(watch, self._catch_up(watch))
             yield watch
         finally:
-            watches = self._watches.get(session_id)
-            if watches is not None:
-                watches.discard(watch)
-                if not watches:
-                    del self._watches[session_id]
-                    if self.link is not None:
-                        self.link.unfollow(tenant_id, session_id)
+            self.leave(watch)
 
-    async def _events(self, watch: Watch) -> AsyncIterator[StreamEvent]:
-        async for event in self._catch_up(watch):
+    def join(self, tenant_id: UUID, session_id: UUID, cursor: Cursor) -> Watch:
+        """Watch a session whose turn runs in this process, from now on; nothing is read. End it with `leave`."""
+        watch = Watch(tenant_id, session_id, cursor)
+        self._watches.setdefault(session_id, set()).add(watch)
+        watch.source = self._events(watch, self._running_here(watch))
+        return watch
+
+    def leave(self, watch: Watch) -> None:
+        """End a watch."""
+        watches = self._watches.get(watch.session_id)
+        if watches is None:
+            return
+        watches.discard(watch)
+        if not watches:
+            del self._watches[watch.session_id]
+            if self.link is not None:
+                self.link.unfollow(watch.tenant_id, watch.session_id)
+
+    async def _events(self, watch: Watch, before: AsyncIterator[StreamEvent]) -> AsyncIterator[StreamEvent]:
+        async for event in before:
             yield event
         while True:
             for chunk in await watch.take():
@@ -208,12 +219,20 @@ class Streams:
         running = self._running.get(watch.session_id)
         if running is None and self.link is not None and self.shared:
             running = await self.link.backlog(watch.tenant_id, watch.session_id)
-        if running is None or not running.index:
-            return
-        for chunk in _missed(running, watch.cursor):
-            event = watch.advance(chunk)
-            if event is not None:
-                yield event
+        for event in _brought_up(watch, running):
+            yield event
+
+    async def _running_here(self, watch: Watch) -> AsyncIterator[StreamEvent]:
+        for event in _brought_up(watch, self._running.get(watch.session_id)):
+            yield event
+
+
+def _brought_up(watch: Watch, running: Running | None) -> list[StreamEvent]:
+    """The running answer, from where the watcher is."""
+    if running is None or not running.index:
+        return []
+    events = (watch.advance(chunk) for chunk in _missed(running, watch.cursor))
+    return [event for event in events if event is not None]
 
 
 def _missed(running: Running, cursor: Cursor) -> list[Chunk]:

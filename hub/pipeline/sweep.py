@@ -5,7 +5,6 @@ import time
 from uuid import UUID
 
 import structlog
-from celery import current_app
 from kombu.exceptions import OperationalError
 
 from agents.pool import WarmStates
@@ -69,4 +68,6 @@ def _log_failure(future: "asyncio.Future[None]") -> None:
 
 def send_summary(tenant_id: str, batch_id: str) -> None:
     """Queue one summary for Celery."""
-    current_app.send_task("memory.summarise", args=[tenant_id, batch_id], retry=False)
+    from hub.celery import app  # here: processes that run no turns need no Celery
+
+    app.send_task("memory.summarise", args=[tenant_id, batch_id], retry=False)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -25,6 +25,7 @@ from agents.types import (
 )
 from channels_adapters.types import Address, Part, Reply
 from hub.ledger import literals
+from hub.ledger.accept import Accept
 from hub.ledger.batching import Batcher
 from hub.ledger.claim import Claimed
 from hub.ledger.commit import Commit, Committed, Committer, PartRow
@@ -37,6 +38,7 @@ from hub.pipeline.inputs import Inputs, input_options, read_bodies
 from hub.pipeline.live import LiveWriter
 from hub.pipeline.messages import message_chunk
 from hub.pipeline.outbox import Outbox, Ready
+from hub.pipeline.places import Place, Places
 from hub.pipeline.streams import Publisher, Streams
 from memory.types import Key
 from tenants import usage
@@ -78,6 +80,21 @@ class Run:
     first_token: datetime | None = None
     live: LiveWriter | None = None
     stopping: bool = False
+    ending: bool = False
+    """Its commit is under way: the fence decides now, and a cancelled task could not send what is committed."""
+    committed: bool = False
+    """The turn's end is stored: its lease is over, and that is no loss."""
+
+    def fits(self, claimed: Claimed) -> bool:
+        """Whether a guessed run is the one that was leased."""
+        mine = self.claimed
+        return (mine.session_id, mine.version, mine.messages, mine.attempts, mine.kind) == (
+            claimed.session_id,
+            claimed.version,
+            tuple(claimed.messages),
+            claimed.attempts,
+            claimed.kind,
+        )
 
     @property
     def address(self) -> Address:
@@ -101,10 +118,12 @@ class Turns:
         streams: Streams,
         outbox: Outbox,
         recent: Recent,
+        places: Places,
         worker_id: UUID,
     ) -> None:
         self._pools, self._vault, self._agents = pools, vault, agents
         self._connections, self._streams, self._outbox, self._recent = connections, streams, outbox, recent
+        self.places = places
         self._ending: dict[UUID, Run] = {}
         self.summarise: Callable[[UUID, UUID], None] = lambda *_: None
         """Gets the batch that a committed turn has frozen; what is lost here is found by the sweep."""
@@ -144,6 +163,59 @@ class Turns:
         run.result = self._agents.stopped(run.input)
         return await self._commit(run)
 
+    # ---- while the message commits -----------------------------------------------------------------------------
+
+    def is_warm(self, place: Place) -> bool:
+        """Whether the session's state is in L1, so that a turn can start without reading anything."""
+        return self._agents.warm.holds(place.session_id, place.version)
+
+    def guess(self, connection: LiveConnection, row: Accept, body: Body, place: Place) -> Run:
+        """The run that this message will most likely get."""
+        claimed = Claimed(
+            session_id=place.session_id,
+            tenant_id=row.tenant_id,
+            connection_id=row.connection_id,
+            agent_id=place.agent_id,
+            subject_id=place.subject_id,
+            fence=0,
+            version=place.version,
+            unsettled=0,
+            turn_id=row.turn_id,
+            kind="reply",
+            reason="",
+            attempts=1,
+            messages=((place.seq + 1, row.message_id),),
+        )
+        return Run(claimed, connection, bodies=[body])
+
+    async def early(self, run: Run) -> None:
+        """Work on a guessed turn; what it says is held until `adopt`."""
+        spec = await self._agents.spec(run.claimed.tenant_id, run.claimed.agent_id or run.connection.agent_id)
+        run.input = await self._input(run, spec)
+        await self._work(run, run.input)
+
+    async def adopt(self, run: Run, claimed: Claimed, task: "asyncio.Task[None]") -> Committed:
+        """The guess was right: show what was held, go on, commit under the fence that the accept gave."""
+        run.claimed = claimed
+        for _, message_id in claimed.messages:
+            self._recent.take(message_id)
+        if run.publisher is not None:
+            run.publisher.release(claimed.fence)
+        await task
+        return await self._commit(run)
+
+    async def discard(self, run: Run, task: "asyncio.Task[None]") -> None:
+        """The guess was wrong: stop, and book what the model call has cost."""
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if run.input is None:
+            return
+        run.result = run.result or self._agents.stopped(run.input)
+        spent = [replace(item, kind="retry") for item in _spent(run)]
+        if spent:
+            async with self._pools.app(run.claimed.tenant_id) as conn:
+                await usage.settle(conn, spent)
+
     # ---- before ------------------------------------------------------------------------------------------------
 
     async def _input(self, run: Run, spec: AgentSpec) -> TurnInput:
@@ -174,7 +246,11 @@ class Turns:
     async def _work(self, run: Run, turn: TurnInput) -> None:
         claimed = run.claimed
         run.publisher = self._streams.publisher(
-            claimed.tenant_id, claimed.session_id, turn_id=claimed.turn_id, epoch=claimed.fence
+            claimed.tenant_id,
+            claimed.session_id,
+            turn_id=claimed.turn_id,
+            epoch=claimed.fence,
+            held=claimed.fence == 0,
         )
         run.live = LiveWriter.for_run(self._outbox, run) if not run.connection.adapter.capabilities.pull else None
         checkpoint = _Checkpoint(self, run)
@@ -206,6 +282,7 @@ class Turns:
         assert result is not None  # noqa: S101 (set by every path that leads here)
         parts = self._parts(run, result)
         crash.point("turn.before_commit")
+        run.ending = True
         self._ending[claimed.turn_id] = run
         try:
             committed = await self._commits.submit(self._row(run, result, parts))
@@ -215,6 +292,7 @@ class Turns:
         if committed is None:
             metrics.FENCED.inc()
             raise Fenced
+        run.committed = True
         self._told(run, result, committed)
         if committed.sending is not None:
             self._outbox.send_soon(_ready(run, committed, parts))
@@ -238,6 +316,7 @@ class Turns:
         if run.publisher is not None:
             run.publisher.close()
         self._streams.stored(run.claimed.tenant_id, run.claimed.session_id, chunk)
+        self.places.committed(run.claimed.session_id, seq=committed.seq, version=committed.version)
         metrics.TURNS.labels(_status(run, result)).inc()
         metrics.TURN_SECONDS.observe(time.monotonic() - run.started)
 
@@ -392,8 +471,6 @@ def _status(run: Run, result: TurnResult) -> str:
 
 
 def _failed(result: TurnResult, text: str) -> TurnResult:
-    from dataclasses import replace
-
     return replace(result, text=text, finish="error", error="the turn took too long")
 
 

@@ -117,7 +117,8 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 STATIC_URL = "/static/"
-STATIC_ROOT = _env.layout.root / "static"
+# Only for those who collect; otherwise the finders below serve, and a folder that is not there would be warned about.
+STATIC_ROOT = _env.layout.root / "static" if (_env.layout.root / "static").is_dir() else None
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

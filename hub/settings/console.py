@@ -10,6 +10,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": _("Agent hub"),
     "SITE_SUBHEADER": _("Console"),
     "SITE_SYMBOL": "hub",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("chat/icon.svg")}],
     "SITE_URL": "/",
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,

@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from tests.console.world import World
 
 
+@pytest.fixture(scope="module", autouse=True)
+def recorded_templates() -> Iterator[None]:
+    """Responses carry the context that they were rendered with."""
+    from django.test.utils import setup_test_environment, teardown_test_environment
+
+    setup_test_environment()
+    yield
+    teardown_test_environment()
+
+
 @pytest.fixture(scope="module")
 def worlds(database: Any) -> Iterator[tuple[World, World]]:
     from django.db import connections
@@ -50,7 +60,7 @@ def login() -> Callable[[User], Client]:
     from django.test import Client
 
     def enter(user: User) -> Client:
-        client = Client()
+        client = Client(SERVER_NAME="localhost")
         client.force_login(user)
         return client
 

@@ -34,13 +34,13 @@ def test_staff_see_every_list(path: str, seat: str, staff: User, acme: World, lo
 def test_strangers_and_wrong_passwords_stay_out(acme: World) -> None:
     User.objects.create_user("nobody", password=PASSWORD)
     for name, password in (("nobody", PASSWORD), ("acme-owner", "wrong")):
-        page = Client().post("/admin/login/", {"username": name, "password": password})
+        page = Client(SERVER_NAME="localhost").post("/admin/login/", {"username": name, "password": password})
         assert page.status_code == 200
         assert b"errornote" in page.content or b"correct" in page.content
 
 
 def test_a_member_logs_in_and_sees_own_rows_only(acme: World, umbrella: World) -> None:
-    client = Client()
+    client = Client(SERVER_NAME="localhost")
     page = client.post("/admin/login/?next=/admin/", {"username": "acme-viewer", "password": PASSWORD})
     assert page.status_code == 302
     page = client.get("/admin/hub/connection/")
@@ -158,7 +158,7 @@ def test_a_key_is_shown_once_and_can_be_revoked(acme: World, login: Login) -> No
     page = client.post("/admin/tenants/apikey/add/", {"name": "till", "scopes": ["read"], "agent_id": ""})
     assert page.status_code == 200
     key = page.context["key"]
-    assert page["Cache-Control"] == "no-store"
+    assert "no-store" in page["Cache-Control"]
     grant = keys.find_by_secret_sync(key)
     assert grant is not None
     assert grant.scopes == {"read"}
@@ -221,7 +221,7 @@ def test_a_new_member_gets_a_password_once(acme: World, login: Login) -> None:
     client = login(acme.users["owner"])
     page = client.post("/admin/tenants/member/add/", {"username": "newcomer", "role": "viewer"})
     assert page.status_code == 200
-    entered = Client().post("/admin/login/", {"username": "newcomer", "password": page.context["key"]})
+    entered = Client(SERVER_NAME="localhost").post("/admin/login/", {"username": "newcomer", "password": page.context["key"]})
     assert entered.status_code == 302
 
 

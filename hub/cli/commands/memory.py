@@ -1,5 +1,6 @@
 """`hub memory`: what is remembered of a session or a person."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -54,7 +55,7 @@ def export(output: Output, slug: str, session: str | None, subject: str | None, 
     with lookup.work("hub memory export"):
         whose = _named(slug, session, subject)
         if path is None:
-            _write(whose, click.get_text_stream("stdout"))
+            _write(whose, sys.stdout)
             return
         with path.open("x", encoding="utf-8") as file:
             path.chmod(0o600)

@@ -56,7 +56,7 @@ def retry(output: Output, ids: tuple[str, ...], slug: str, all_dead: bool) -> No
             if all_dead
             else [lookup.need_uuid(text, "delivery") for text in ids]
         )
-        sent = replay.replay(tenant.id, chosen)
+        sent = replay.replay(tenant.id, chosen, by="hub replay")
     if ids and not sent:
         raise CommandFailed("none of these deliveries is dead or unknown")
     output.result({"replayed": [str(one) for one in sent]}, f"{len(sent)} deliveries are due again")

@@ -19,7 +19,7 @@ from unfold.widgets import (
 from agents.models import Agent
 from agents.providers import OFFLINE, OPENAI
 from agents.tools import BUILT_IN
-from hub.console.base import _, ConsoleAdmin, Form, Rank, site
+from hub.console.base import _, ConsoleAdmin, Form, Rank, capitalise, site
 from hub.console.pydantic_fields import MASK
 from hub.pipeline.operating import note
 from hub.pipeline.reading import load, route_keys, vault
@@ -102,6 +102,7 @@ class AgentForm(Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        capitalise(self)
         row: Agent = self.instance
         self._keys = [] if row._state.adding else route_keys(row)
         self.initial["terms"] = "\n".join(map(str, row.blocked_terms or ()))

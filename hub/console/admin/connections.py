@@ -13,7 +13,7 @@ from unfold.widgets import UnfoldAdminSelectWidget
 
 from agents.models import Agent
 from channels_adapters.registry import AdapterType, ChannelUnknown, adapter_type, adapters
-from hub.console.base import _, ChoiceFilter, ConsoleAdmin, Form, Rank, site
+from hub.console.base import _, ChoiceFilter, ConsoleAdmin, Form, Rank, capitalise, site
 from hub.console.drawing import DASH, copyable, link
 from hub.console.pydantic_fields import PREFIX, collect, errors_by_field, form_fields
 from hub.models import Connection, ConnectionStatus
@@ -38,6 +38,7 @@ class ConnectionForm(Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        capitalise(self)
         if "agent_id" in self.fields:
             agents = Agent.objects.order_by("name").values_list("id", "name")[:500]
             self.fields["agent_id"].choices = list(agents)  # type: ignore[attr-defined]
@@ -88,7 +89,7 @@ class ConnectionAdmin(ConsoleAdmin):
                 **self.admin_site.each_context(request),
                 "title": _("Connect a channel"),
                 "opts": self.opts,
-                "adapters": adapters().values(),
+                "channels": [{"slug": slug, "name": kind.name} for slug, kind in adapters().items()],
                 "has_agents": Agent.objects.exists(),
             }
             return TemplateResponse(request, "console/choose_channel.html", context)

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from hub.console.base import _, ChoiceFilter, ConsoleAdmin, Form, Rank, ReadOnlyAdmin, site
+from hub.console.base import _, ChoiceFilter, ConsoleAdmin, Form, Rank, ReadOnlyAdmin, capitalise, site
 from hub.console.drawing import DASH, link, short, trace_table
 from hub.console.transcript import transcript
 from hub.models import Message, Session, SessionOwner, Turn, TurnStatus
@@ -55,6 +55,7 @@ class SessionForm(Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        capitalise(self)
         self.initial["words"] = session_title(self.instance)
 
 
@@ -84,15 +85,14 @@ class SessionAdmin(ConsoleAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """One compact block above the chat."""
         title = "words" if self._may(request, Rank.OPERATOR) else "shown_title"
-        about = ("connection", "owner", "generation", "last_inbound_at", "waiting")
-        return ((None, {"fields": ((title, "starred", "archived"), about)}),)
+        return ((None, {"fields": (title, ("starred", "archived"), ("connection", "owner"), ("waiting", "last_inbound_at"))}),)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         """With the transcript."""
         page = transcript(object_id, before=request.GET.get("before", "")) if current().tenant_id else None
-        context = {**(extra_context or {}), "transcript": page, "title": _("Conversation")}
+        context = {**(extra_context or {}), "transcript": page, "subtitle": None}
         return super().change_view(request, object_id, form_url, context)  # type: ignore[no-any-return]
 
     def save_model(self, request: HttpRequest, obj: Session, form: Any, change: bool) -> None:  # noqa: FBT001

@@ -17,7 +17,7 @@ from unfold.widgets import (
 )
 
 from agents.models import Agent
-from hub.console.base import _, ConsoleAdmin, Form, Rank, ReadOnlyAdmin, site
+from hub.console.base import _, ConsoleAdmin, Form, Rank, ReadOnlyAdmin, capitalise, site
 from hub.pipeline.operating import note
 from tenants import keys
 from tenants.context import current_tenant
@@ -46,6 +46,7 @@ class KeyForm(Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        capitalise(self)
         agents = Agent.objects.order_by("name").values_list("id", "name")[:200]
         self.fields["agent_id"].choices = [("", _("all agents")), *agents]  # type: ignore[attr-defined]
 
@@ -142,6 +143,10 @@ class MemberForm(Form):
     class Meta:
         model = Member
         fields = ("role",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        capitalise(self)
 
 
 class MemberAdmin(ConsoleAdmin):

@@ -13,16 +13,9 @@ from unfold.decorators import display
 from hub.console.base import _, ChoiceFilter, ConsoleAdmin, Form, Rank, ReadOnlyAdmin, site
 from hub.console.drawing import usage_bar
 from hub.console.tenancy import seat
+from hub.console.words import METRICS
 from tenants.models import Metric, Plan, PlanQuota, Quota, Tenant, Usage
 from tenants.plans import change_plan, create_tenant
-
-METRICS = {
-    Metric.SESSIONS: _("sessions in 30 days"),
-    Metric.TOKENS_PER_DAY: _("tokens per day"),
-    Metric.DOCUMENTS: _("documents"),
-    Metric.STORAGE_BYTES: _("storage (bytes)"),
-    Metric.CONCURRENCY: _("turns at once"),
-}
 
 
 class PlanQuotaInline(TabularInline):  # type: ignore[misc]

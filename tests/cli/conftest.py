@@ -1,0 +1,64 @@
+"""The `hub` command in this process, on the run's own database: the console script's path without a new interpreter."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from hub.cli.root import run
+from tests.conftest import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+
+Hub = Callable[..., Done]
+
+
+@pytest.fixture
+def hub(clean: Database, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    def call(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["hub", *arguments])
+        capsys.readouterr()
+        code = 0
+        try:
+            run()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        told = capsys.readouterr()
+        return Done(code, told.out, told.err)
+
+    yield call
+    from django.db import connections
+
+    connections.close_all()
+
+
+@pytest.fixture
+def acme(hub: Hub) -> Hub:
+    """A tenant `acme` with the agent `helper`."""
+    assert hub("tenant", "create", "acme").code == 0
+    assert hub("agent", "create", "helper", "--tenant", "acme").code == 0
+    return hub
+
+
+def one_line(done: Done) -> str:
+    """The one clear line of a command that failed."""
+    assert done.code == 1, done
+    assert done.out == ""
+    lines = done.err.splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("hub: ")
+    return lines[0].removeprefix("hub: ")

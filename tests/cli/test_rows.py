@@ -1,0 +1,272 @@
+"""Commands that act on rows of conversations: replay, memory, the demo tenant, and the upkeep of the rows."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import orjson
+import psycopg
+import pytest
+from django.contrib.auth import get_user_model
+
+from hub import upkeep
+from hub.celery import SLOTS, app
+from hub.cli import lookup
+from hub.env import env
+from hub.models import Connection, Delivery, Event, MessageKey, Session, Worker
+from hub.seed import seed_demo
+from memory.memory import Memory
+from memory.types import Exchange, Key, Line, Policy
+from tenants.context import tenant_scope
+from tenants.crypto import MasterKeys, Vault
+from tenants.db.pools import Pools
+from tenants.ids import uuid7
+from tenants.models import Quota
+from tests.cli.conftest import Hub, one_line
+from tests.conftest import Database
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def session(acme: Hub) -> Session:
+    made = acme("connection", "create", "web", "--tenant", "acme", "--agent", "helper", "--json").json
+    tenant = lookup.tenant("acme")
+    with tenant_scope(tenant.id):
+        connection = Connection.objects.get(id=made["id"])
+        return Session.objects.create(  # type: ignore[no-any-return]
+            tenant=tenant, connection=connection, subject_id=uuid7(), address_hash=b"a" * 16, address=b"x"
+        )
+
+
+def deliver(session: Session, status: str, *, position: int, message_id: UUID) -> Delivery:
+    with tenant_scope(session.tenant_id):
+        return Delivery.objects.create(  # type: ignore[no-any-return]
+            tenant_id=session.tenant_id,
+            session=session,
+            connection_id=session.connection_id,
+            turn_id=uuid7(),
+            message_id=message_id,
+            position=position,
+            status=status,
+            attempts=3,
+            expires_at=NOW,
+            address=b"x",
+            part=b"x",
+            created=NOW,
+        )
+
+
+def test_a_dead_delivery_is_due_again_with_what_was_skipped(acme: Hub, session: Session) -> None:
+    message_id = uuid7()
+    dead = deliver(session, "dead", position=1, message_id=message_id)
+    skipped = deliver(session, "skipped", position=2, message_id=message_id)
+    other = deliver(session, "sent", position=3, message_id=uuid7())
+    listed = acme("replay", "list", "--tenant", "acme", "--json").json["deliveries"]
+    assert [one["id"] for one in listed] == [str(dead.id)]
+    done = acme("replay", "retry", str(dead.id), "--tenant", "acme", "--json").json
+    assert done["replayed"] == [str(dead.id), str(skipped.id)]
+    with tenant_scope(session.tenant_id):
+        rows = {row.id: row for row in Delivery.objects.all()}
+        assert [rows[one.id].status for one in (dead, skipped, other)] == ["pending", "pending", "sent"]
+        assert rows[dead.id].expires_at > datetime.now(UTC)
+        assert Session.objects.get(id=session.id).unsettled == 2
+        assert Event.objects.filter(delivery_id=dead.id).count() == 1
+    assert "none of these" in one_line(acme("replay", "retry", str(dead.id), "--tenant", "acme"))
+
+
+def test_all_dead_leaves_the_unknown_alone(acme: Hub, session: Session) -> None:
+    dead = deliver(session, "dead", position=1, message_id=uuid7())
+    deliver(session, "unknown", position=2, message_id=uuid7())
+    assert acme("replay", "retry", "--all-dead", "--tenant", "acme", "--json").json["replayed"] == [str(dead.id)]
+
+
+def remember(database: Database, session: Session, *, rounds: int) -> None:
+    """Rounds of a conversation, stored as turns store them, the first fragment summarised."""
+    from memory.embeddings.base import NoEmbedder
+    from memory.summarise import Digester
+
+    async def work() -> None:
+        pools = Pools(database.login_dsn)
+        await pools.open()
+        try:
+            vault = Vault(MasterKeys(*env().master_keys()), pools)
+            memory = Memory(pools=pools, vault=vault, embedder=NoEmbedder())
+            key = Key(tenant_id=session.tenant_id, session_id=session.id, subject_id=session.subject_id)
+            policy = Policy(rounds=2, keep_rounds=1)
+            buffer = await memory.open(key, policy)
+            for number in range(rounds):
+                lines = [
+                    Line(2 * number + 1, "user", f"my number is {number}", "Ann", NOW),
+                    Line(2 * number + 2, "assistant", f"noted {number}", "", NOW),
+                ]
+                buffer, batch = memory.fold(buffer, lines, policy, key)
+                async with pools.app(session.tenant_id) as conn:
+                    await memory.append(conn, [Exchange(key=key, lines=lines, batch=batch)])
+                if batch is not None:
+                    await Digester(pools=pools, vault=vault, embedder=NoEmbedder()).run(session.tenant_id, batch.id)
+        finally:
+            await pools.close()
+
+    asyncio.run(work())
+
+
+def test_memory_is_shown_exported_and_erased(acme: Hub, session: Session, database: Database, tmp_path: Path) -> None:
+    remember(database, session, rounds=3)
+    named = ["--tenant", "acme", "--session", str(session.id)]
+    shown = acme("memory", "show", *named, "--json").json
+    assert shown["summaries"] == 1
+    assert any("my number is" in one["text"] for one in shown["summary"])
+    assert any(line["text"] == "my number is 2" for line in shown["recent"])
+    file = tmp_path / "out.jsonl"
+    assert acme("memory", "export", *named, "--to", str(file), "--json").json["records"] >= 3
+    records = [orjson.loads(line) for line in file.read_text().splitlines()]
+    assert records[0]["lines"][0]["text"] == "my number is 0"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "say --yes" in one_line(acme("memory", "erase", *named, "--json"))
+    by_subject = ["--tenant", "acme", "--subject", str(session.subject_id)]
+    erased = acme("memory", "erase", *by_subject, "--yes", "--json").json
+    assert erased["summaries"] == 1
+    assert erased["sessions"] == 1
+    empty = acme("memory", "show", *named, "--json").json
+    assert (empty["lines"], empty["summaries"], empty["waiting"]) == (0, 0, 0)
+    with tenant_scope(session.tenant_id):
+        assert Session.objects.get(id=session.id).version == 1
+
+
+def test_the_demo_is_made_once(hub: Hub) -> None:
+    first = hub("migrate", "--demo", "--json").json["demo"]
+    assert first["user"] == "admin"
+    assert len(first["password"]) >= 16
+    again = seed_demo()
+    assert again == {name: first[name] for name in ("tenant", "agent", "web", "api")}
+    tenant = lookup.tenant("demo")
+    assert tenant.plan.slug == "enterprise"
+    with tenant_scope(tenant.id):
+        assert sorted(Connection.objects.values_list("channel", flat=True)) == ["api", "web"]
+    user = get_user_model()._default_manager.get(username="admin")
+    assert user.check_password(first["password"])
+
+
+def run(task: Any, *, slot: int | None = None, task_id: str = "one") -> int:
+    """Run a task body as a worker does for one message."""
+    task.push_request(id=task_id, **({} if slot is None else {"slot": slot}))
+    try:
+        return int(task.run())
+    finally:
+        task.pop_request()
+
+
+def test_quotas_are_counted_again_and_alerts_raised_once(acme: Hub, session: Session) -> None:
+    with tenant_scope(session.tenant_id):
+        Session.objects.filter(id=session.id).update(last_inbound_at=datetime.now(UTC))
+        Quota.objects.filter(metric="sessions").update(override=1, used=7)
+    assert run(upkeep.quota, slot=1) == 1
+    assert run(upkeep.quota, slot=2, task_id="two") == 0
+    with tenant_scope(session.tenant_id):
+        assert Quota.objects.get(metric="sessions").used == 1
+        (alert,) = Event.objects.filter(type="quota_alert")
+        assert alert.data == {"metric": "sessions", "used": 1, "limit": 1}
+
+
+def test_a_slot_is_run_by_one_sending_but_a_crashed_one_may_go_on(acme: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[object] = []
+
+    def count(work: object) -> int:
+        runs.append(work)
+        return 1
+
+    monkeypatch.setattr(upkeep, "_with_pools", count)
+    assert run(upkeep.workers, slot=5, task_id="first") == 1
+    assert run(upkeep.workers, slot=5, task_id="of another beat") == 0
+    assert run(upkeep.workers, slot=5, task_id="first") == 1
+    assert run(upkeep.workers, slot=6, task_id="next") == 1
+    assert len(runs) == 3
+
+
+def test_two_beats_name_the_same_slot() -> None:
+    from hub.celery import _name_slot
+
+    first: dict[str, Any] = {}
+    second: dict[str, Any] = {}
+    _name_slot(sender="hub.upkeep.partitions", headers=first)
+    _name_slot(sender="hub.upkeep.partitions", headers=second)
+    assert first["slot"] == second["slot"]
+    other: dict[str, Any] = {}
+    _name_slot(sender="memory.summarise", headers=other)
+    assert not other
+
+
+def test_old_message_keys_leave_and_young_ones_stay(acme: Hub, session: Session, database: Database) -> None:
+    def key(age: int, tail: bytes) -> tuple[Any, ...]:
+        made = datetime.now(UTC) - timedelta(days=age)
+        return session.connection_id, b"k" * 15 + tail, session.tenant_id, uuid7(), made
+
+    with psycopg.connect(database.superuser_dsn, autocommit=True) as conn:
+        insert = (
+            "INSERT INTO message_key (connection_id, key_hash, tenant_id, message_id, created) VALUES (%s,%s,%s,%s,%s)"
+        )
+        conn.cursor().executemany(insert, [key(401, b"a"), key(399, b"b")])
+    assert run(upkeep.message_keys, slot=1) == 1
+    with tenant_scope(session.tenant_id):
+        assert [bytes(row.key_hash)[-1:] for row in MessageKey.objects.filter(tenant_id=session.tenant_id)] == [b"b"]
+
+
+def test_rows_of_long_gone_workers_leave(acme: Hub, database: Database) -> None:
+    insert = (
+        "INSERT INTO worker (id, lock_key, role, host, pid, started_at, seen_at) VALUES (%s,%s,'all','h',1,now(),%s)"
+    )
+    with psycopg.connect(database.superuser_dsn, autocommit=True) as conn:
+        old = datetime.now(UTC) - timedelta(hours=2)
+        conn.cursor().executemany(insert, [(uuid7(), 11, old), (uuid7(), 12, datetime.now(UTC)), (uuid7(), 13, old)])
+        conn.execute("SELECT pg_advisory_lock(13)")  # it lives, only its clock is late
+        assert run(upkeep.workers, slot=1) == 1
+    assert sorted(Worker.objects.values_list("lock_key", flat=True)) == [12, 13]
+
+
+def test_partitions_need_the_owner_and_say_so_once(hub: Hub, settings_without_owner: None) -> None:
+    before = upkeep.RAN.labels("hub.upkeep.partitions", "no_owner")._value.get()
+    assert run(upkeep.partitions, slot=1) == 0
+    assert upkeep.RAN.labels("hub.upkeep.partitions", "no_owner")._value.get() == before + 1
+
+
+@pytest.fixture
+def settings_without_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.conf import settings
+
+    monkeypatch.setattr(settings, "DATABASES", {"default": settings.DATABASES["default"]})
+
+
+def test_partitions_are_there_for_the_coming_months(hub: Hub) -> None:
+    assert run(upkeep.partitions, slot=7) == 0
+
+
+def test_overdue_summaries_are_sent_again(acme: Hub, session: Session, database: Database) -> None:
+    batch_id = uuid7()
+    with psycopg.connect(database.superuser_dsn, autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO memory_batch (id, tenant_id, session_id, subject_id, first_seq, last_seq, policy, state, "
+            "attempts, due_at, claimed_at, error) "
+            "VALUES (%s, %s, %s, %s, 1, 2, '{}', 'claimed', 0, now() - interval '1 s', now(), '')",
+            (batch_id, session.tenant_id, session.id, session.subject_id),
+        )
+    assert run(upkeep.summaries, slot=1) == 1
+    with app.connection_for_read() as broker, broker.SimpleQueue("hub") as queue:
+        message = queue.get(timeout=5)
+        message.ack()
+    assert message.headers["task"] == "memory.summarise"
+    assert message.payload[0] == [str(session.tenant_id), str(batch_id)]
+
+
+def test_celery_keeps_to_the_design() -> None:
+    conf = app.conf
+    assert conf.task_acks_late
+    assert conf.task_reject_on_worker_lost
+    assert conf.worker_prefetch_multiplier == 1
+    assert conf.task_soft_time_limit < conf.task_time_limit < conf.broker_transport_options["visibility_timeout"]
+    assert conf.accept_content == ["json"]
+    app.loader.import_default_modules()
+    assert set(SLOTS) | {"memory.summarise"} <= set(app.tasks)
+    assert {entry["task"] for entry in conf.beat_schedule.values()} == set(SLOTS)
