@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -120,6 +121,8 @@ class Runtime:
         self.link = RedisLink(self.redis, self.stores.subscriber, self.vault)
         self.started = False
         self.draining = False
+        self.leaving: list[Callable[[float], Awaitable[object]]] = []
+        """What the doors do when the process goes away, within so many seconds."""
         self._starting: asyncio.Lock = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._peers: list[UUID] = []
@@ -144,6 +147,8 @@ class Runtime:
                 self.runner.start()
             loop = asyncio.get_running_loop()
             self._tasks = [loop.create_task(self._beating()), loop.create_task(self._watching_loop())]
+            if self.runner is not None:
+                self._tasks.append(loop.create_task(self.memory.warm()))
             self.started = True
             log.info("runtime_started", role=self.env.role, worker=str(self.worker_id))
 
@@ -290,8 +295,10 @@ class Runtime:
             return
         self.draining = True
         self.streams.moving()
+        leaving = [leave(self.env.drain) for leave in self.leaving]
         if self.runner is not None:
-            await self.runner.drain(self.env.drain)
+            leaving.append(self.runner.drain(self.env.drain))
+        await asyncio.gather(*leaving)
 
     async def stop(self) -> None:
         """Drain, write what waits, close everything."""
@@ -310,6 +317,7 @@ class Runtime:
             except psycopg.Error as error:
                 log.info("left_without_a_word", reason=type(error).__name__)
         await self.link.stop()
+        await self.memory.close()
         await self.stores.egress.close()
         await self.redis.aclose()
         await self.stores.subscriber.aclose()

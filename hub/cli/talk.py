@@ -136,7 +136,7 @@ class Talk:
         if self._socket is None or self._socket.closed:
             raise SocketLost("the socket is closed")
         try:
-            await self._socket.send_bytes(orjson.dumps({name: value for name, value in frame.items() if value != ""}))
+            await self._socket.send_str(orjson.dumps({k: v for k, v in frame.items() if v != ""}).decode())
         except ConnectionError as error:
             raise SocketLost("the socket broke") from error
 

@@ -6,33 +6,17 @@ The supervisor keeps the socket, so connections wait in its queue while a crashe
 import socket
 import sys
 
-import uvicorn
-
 from hub.env import env, select_settings
-
-BACKLOG = 4096
+from hub.server import Server
 
 
 def serve(descriptor: int) -> None:
     """Serve until SIGTERM, then let open streams finish within HUB_DRAIN seconds."""
     select_settings()
+    # A gateway among others goes on answering for a moment while its balancer learns that it is not ready.
     found = env()
-    config = uvicorn.Config(
-        "hub.asgi:application",
-        loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
-        ws_per_message_deflate=False,  # costs memory per idle socket and time per chunk; chunks are small
-        ws_max_size=1024 * 1024,
-        lifespan="on",
-        backlog=BACKLOG,
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=int(found.drain),
-        proxy_headers=False,
-    )
-    uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
+    linger = 3.0 if found.role == "gateway" else 0.0
+    Server(drain=found.drain, linger=linger).run(sockets=[socket.socket(fileno=descriptor)])
 
 
 if __name__ == "__main__":

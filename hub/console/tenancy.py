@@ -1,7 +1,7 @@
 """The current tenant of a request: chosen in the session, entered for the admin and REST, and nowhere else.
 
 Members work in their own tenants. Platform staff work in any tenant, or read all of them with an automatic reason.
-Pages about accounts and plans belong to no tenant and get no scope, so that even staff who read everything may use them.
+Pages about accounts and plans belong to no tenant and get no scope, so that staff may use them at any time.
 """
 
 from collections.abc import Callable, Iterator

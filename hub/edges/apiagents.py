@@ -97,9 +97,7 @@ async def _make(runtime: "Runtime", tenant_id: UUID, agent: ApiAgent) -> UUID:
 
 def _find_or_make(runtime: "Runtime", tenant_id: UUID, agent: ApiAgent) -> UUID:
     with tenant_scope(tenant_id), transaction.atomic():
-        found: Connection | None = (
-            Connection.objects.filter(channel=CHANNEL, agent_id=agent.id).order_by("id").first()
-        )
+        found: Connection | None = Connection.objects.filter(channel=CHANNEL, agent_id=agent.id).order_by("id").first()
         if found is None:
             found = Connection(tenant_id=tenant_id, channel=CHANNEL, name=f"API: {agent.name}"[:120], agent_id=agent.id)
             seal_credentials(runtime.vault, found, {})

@@ -35,8 +35,8 @@ SILENT: Final = 4408
 _CLOSE_CODES: Final[Mapping[str, int]] = {"bad_token": 4401, "not_found": 4404, "origin_refused": 4403}
 
 
-class ChatSocket(AsyncWebsocketConsumer):
-    """One socket of one visitor. All frames but pings come after hello; `_send_lock` keeps frames whole and in order."""
+class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
+    """One socket of one visitor. All frames but pings come after hello."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class ChatSocket(AsyncWebsocketConsumer):
         self._watched: UUID | None = None
         self._opened = self._heard = self._spoke = time.monotonic()
         self._errors = 0
-        self._closed = False
+        self._closed = self._moving = False
         self._gone = asyncio.Event()
 
     async def dispatch(self, message: Mapping[str, Any]) -> None:
@@ -63,8 +63,7 @@ class ChatSocket(AsyncWebsocketConsumer):
 
     async def _connect(self) -> None:
         try:
-            if DOORS.full:
-                raise Refused(503, "unavailable", "please try again elsewhere", wait=1.0)
+            DOORS.admit()
             public_id = self.scope["url_route"]["kwargs"]["public_id"]
             with visit.storage():
                 self.connection = await visit.find_connection(public_id, request_headers(self.scope))
@@ -158,7 +157,7 @@ class ChatSocket(AsyncWebsocketConsumer):
             await self.shut(TRY_AGAIN, str(self.cursor))
         except Refused:
             await self.shut(TRY_AGAIN, str(self.cursor))
-        except Exception:  # noqa: BLE001 (the end of a task: the client is told to come back, the error is logged)
+        except Exception:
             log.exception("chat_stream_failed")
             await self.shut(TRY_AGAIN, str(self.cursor))
 
@@ -211,7 +210,8 @@ class ChatSocket(AsyncWebsocketConsumer):
 
     async def move(self) -> None:
         """Say where the client was, give it a moment to leave, then close."""
-        if not self._closed:
+        if not self._closed and not self._moving:
+            self._moving = True
             await self.tell(frames.encode("moving", cursor=str(self.cursor)))
             try:
                 async with asyncio.timeout(LEAVE_SECONDS):

@@ -19,7 +19,7 @@ from hub.edges import apiagents
 from hub.edges import openai_wire as wire
 from hub.edges.answers import Done, Follower, Shown
 from hub.edges.apikeys import CHALLENGE, KEYS
-from hub.edges.guard import API_BODY, ClientGone, Refused, read_body, request_headers, until_gone
+from hub.edges.guard import API_BODY, ClientGone, Refused, read_body, request_headers, require_method, until_gone
 from hub.edges.http import Receive, Scope, Send, end_stream, more, respond, respond_json, start_stream
 from hub.edges.visit import storage
 from hub.pipeline.connections import LiveConnection
@@ -59,8 +59,7 @@ async def completions(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer `POST /v1/chat/completions`."""
     started = _Started(send)
     try:
-        if scope["method"] != "POST":
-            raise Refused(405, "method_not_allowed", "only POST is answered here")
+        require_method(scope, "POST")
         headers = request_headers(scope)
         runtime = await get_runtime()
         grant = await KEYS.admit(runtime, headers.get("authorization", ""), scope="chat")
@@ -76,8 +75,12 @@ async def completions(scope: Scope, receive: Receive, send: Send) -> None:
             seq=said.seq,
             alone=place.stateless,
         )
-        answer = _stream if call.stream else _whole
-        await _unless_gone(answer(call, connection, said.message_id, follower, started), receive)
+        if call.stream:
+            answer = _stream(call, said.message_id, follower, started)
+        else:
+            limit = float(getattr(connection.adapter.credentials, "wait_limit", 120.0))
+            answer = _whole(call, said.message_id, follower, started, seconds=limit)
+        await _unless_gone(answer, receive)
     except Refused as refused:
         await _refuse(started, refused)
     except (ClientGone, OSError):
@@ -88,12 +91,11 @@ async def completions(scope: Scope, receive: Receive, send: Send) -> None:
         await _refuse(started, Refused(500, "internal", f"something went wrong; the trace is {trace}"))
 
 
-async def models(scope: Scope, receive: Receive, send: Send) -> None:
+async def models(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 (an ASGI application)
     """Answer `GET /v1/models` and `GET /v1/models/<name>`: the agents of the key's tenant."""
     started = _Started(send)
     try:
-        if scope["method"] != "GET":
-            raise Refused(405, "method_not_allowed", "only GET is answered here")
+        require_method(scope, "GET")
         runtime = await get_runtime()
         grant = await KEYS.admit(runtime, request_headers(scope).get("authorization", ""), scope="chat")
         found = [
@@ -104,14 +106,18 @@ async def models(scope: Scope, receive: Receive, send: Send) -> None:
         if not name:
             await respond_json(send, 200, {"object": "list", "data": found})
             return
-        one = next((model for model in found if model["id"] == name), None)
-        if one is None:
-            raise Refused(404, "model_not_found", f"there is no model {name!r}", param="model")
-        await respond_json(send, 200, one)
+        await respond_json(send, 200, _one(found, name))
     except Refused as refused:
         await _refuse(started, refused)
     except OSError:
         return
+
+
+def _one(found: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    for model in found:
+        if model["id"] == name:
+            return model
+    raise Refused(404, "model_not_found", f"there is no model {name!r}", param="model")
 
 
 class _Started:
@@ -198,10 +204,7 @@ async def _unless_gone(work: Any, receive: Receive) -> None:
         await asyncio.gather(answering, leaving, return_exceptions=True)
 
 
-async def _whole(
-    call: wire.Call, connection: LiveConnection, message_id: UUID, follower: Follower, started: _Started
-) -> None:
-    seconds = float(getattr(connection.adapter.credentials, "wait_limit", 120.0))
+async def _whole(call: wire.Call, message_id: UUID, follower: Follower, started: _Started, *, seconds: float) -> None:
     message = await follower.done(seconds)
     if message is None:
         raise Refused(504, "answer_late", "the answer takes longer than this call may wait; stream it instead")
@@ -209,12 +212,8 @@ async def _whole(
     await respond(started.send, 200, wire.completion(ident, int(time.time()), call.model, message))
 
 
-async def _stream(
-    call: wire.Call, connection: LiveConnection, message_id: UUID, follower: Follower, started: _Started
-) -> None:
-    chunks = wire.Chunks(
-        f"chatcmpl-{message_id.hex}", int(time.time()), call.model, include_usage=call.include_usage
-    )
+async def _stream(call: wire.Call, message_id: UUID, follower: Follower, started: _Started) -> None:
+    chunks = wire.Chunks(f"chatcmpl-{message_id.hex}", int(time.time()), call.model, include_usage=call.include_usage)
     shown = Shown()
     await started.more(chunks.first())
     try:

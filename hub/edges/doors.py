@@ -14,6 +14,7 @@ from uuid import UUID
 import structlog
 
 from hub.edges.guard import Refused
+from hub.runtime import Runtime, current_runtime
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +43,7 @@ class Doors:
     def __init__(self) -> None:
         self._open: set[Door] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self.draining = False
+        self._told: Runtime | None = None
 
     def __len__(self) -> int:
         return len(self._open)
@@ -50,11 +51,21 @@ class Doors:
     @property
     def full(self) -> bool:
         """Whether another door may not be opened."""
-        return self.draining or len(self._open) >= MAX_OPEN
+        runtime = current_runtime()
+        return len(self._open) >= MAX_OPEN or (runtime is not None and runtime.draining)
+
+    def admit(self) -> None:
+        """Raises Refused (503) when no further door may be opened."""
+        if self.full:
+            raise Refused(503, "unavailable", "please try again elsewhere", wait=1.0)
 
     def enter(self, door: Door) -> None:
         """Note an open door."""
         self._open.add(door)
+        runtime = current_runtime()
+        if runtime is not None and runtime is not self._told:
+            runtime.leaving.append(self.drain)
+            self._told = runtime
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
 
@@ -71,8 +82,7 @@ class Doors:
             self._timer = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
 
     async def drain(self, seconds: float) -> int:
-        """Open no more, tell everybody to move, and wait until they are gone; how many were still here at the end."""
-        self.draining = True
+        """Tell everybody to move and wait until they are gone; how many were still here at the end."""
         moves = [asyncio.ensure_future(door.move()) for door in tuple(self._open)]
         if moves:
             log.info("doors_moving", doors=len(moves))

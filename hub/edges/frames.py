@@ -53,6 +53,7 @@ class Pong:
 
 
 Frame = Hello | Say | Stop | Ping | Pong
+_SIMPLE: Final[Mapping[str, Frame]] = {"stop": Stop(), "ping": Ping(), "pong": Pong()}
 
 
 def parse(data: str | bytes) -> Frame:
@@ -71,7 +72,7 @@ def parse(data: str | bytes) -> Frame:
         return Hello(_text(found, "token", limit=MAX_FRAME), cursor, _text(found, "session", limit=64))
     if kind == "say":
         return parse_say(found)
-    simple: Frame | None = {"stop": Stop(), "ping": Ping(), "pong": Pong()}.get(str(kind))
+    simple = _SIMPLE.get(str(kind))
     if simple is None:
         raise Refused(400, "unknown_type", "the type of a frame is hello, say, stop, ping or pong")
     return simple

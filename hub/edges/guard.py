@@ -52,9 +52,13 @@ def request_headers(scope: Scope) -> dict[str, str]:
     return found
 
 
-async def read_body(
-    headers: dict[str, str], receive: Receive, *, limit: int, seconds: float = BODY_SECONDS
-) -> bytes:
+def require_method(scope: Scope, *methods: str) -> None:
+    """Raises Refused (405) for any other method."""
+    if scope["method"] not in methods:
+        raise Refused(405, "method_not_allowed", f"only {' and '.join(methods)} is answered here")
+
+
+async def read_body(headers: dict[str, str], receive: Receive, *, limit: int, seconds: float = BODY_SECONDS) -> bytes:
     """The whole body, counted as it comes. Raises Refused (408, 413, 415) or ClientGone."""
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise Refused(415, "encoding_unsupported", "a packed body is not accepted")

@@ -16,11 +16,11 @@ import structlog
 from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
 
-from hub.edges import frames, visit
+from hub.edges import frames, visit, visitors
 from hub.edges.chat import PING_SECONDS, SEND_SECONDS
 from hub.edges.doors import ARRIVALS, DOORS
 from hub.edges.frames import Hello
-from hub.edges.guard import API_BODY, ClientGone, Refused, read_body, request_headers
+from hub.edges.guard import API_BODY, ClientGone, Refused, read_body, request_headers, require_method
 from hub.edges.http import Header, Receive, Scope, Send, end_stream, more, respond, respond_json, start_stream
 from hub.edges.visit import Visit
 from hub.pipeline.connections import LiveConnection
@@ -58,7 +58,7 @@ def _hello(scope: Scope, headers: Mapping[str, str]) -> Hello:
     return Hello(_bearer(headers), frames.parse_cursor(given[:64]), query.get("session", [""])[0])
 
 
-class ChatStream(AsyncConsumer):
+class ChatStream(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
     """One event stream of one visitor."""
 
     def __init__(self) -> None:
@@ -82,8 +82,7 @@ class ChatStream(AsyncConsumer):
     async def _serve(self) -> None:
         origin: list[Header] = []
         try:
-            if DOORS.full:
-                raise Refused(503, "unavailable", "please try again elsewhere", wait=1.0)
+            DOORS.admit()
             headers = request_headers(self.scope)
             with visit.storage():
                 connection = await visit.find_connection(self.scope["url_route"]["kwargs"]["public_id"], headers)
@@ -93,7 +92,7 @@ class ChatStream(AsyncConsumer):
             await self._refuse(refused, origin)
         except (OSError, RuntimeError):
             return  # the client has gone; the server's disconnect follows
-        except Exception:  # noqa: BLE001 (the end of a task: the client comes back, the error is logged)
+        except Exception:
             log.exception("chat_stream_failed")
             await self._refuse(Refused(500, "internal", "something went wrong"), origin)
 
@@ -126,7 +125,7 @@ class ChatStream(AsyncConsumer):
         with ARRIVALS.expect(current.connection.id, current.visitor.id) as arrived:
             while not self._moving.is_set() and time.monotonic() < end:
                 moving = asyncio.ensure_future(self._moving.wait())
-                await asyncio.wait({arrived, moving}, timeout=ASK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                await _either(arrived, moving)
                 moving.cancel()
                 found = arrived.result() if arrived.done() else await current.find_session()
                 if found is not None:
@@ -194,6 +193,10 @@ class ChatStream(AsyncConsumer):
             await asyncio.wait({self._task})
 
 
+async def _either(first: "asyncio.Future[Any]", second: "asyncio.Future[Any]") -> None:
+    await asyncio.wait({first, second}, timeout=ASK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+
+
 async def speak(scope: Scope, receive: Receive, send: Send) -> None:
     """`POST …/messages` and `POST …/stop`, and the browser's question before them."""
     origin: list[Header] = []
@@ -206,8 +209,7 @@ async def speak(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "OPTIONS":
             await respond(send, 204, headers=[*origin, *_PREFLIGHT])
             return
-        if scope["method"] != "POST":
-            raise Refused(405, "method_not_allowed", "only POST is answered here")
+        require_method(scope, "POST")
         status, answer = await _spoken(connection, route["act"], headers, receive)
         await respond_json(send, status, answer, headers=origin)
     except Refused as refused:
@@ -237,5 +239,5 @@ async def _spoken(
     if not isinstance(found, dict):
         raise Refused(400, "malformed", "the body is a JSON object")
     ack = await current.say(frames.parse_say(found))
-    token = visit.visitors.issue(current.visitor)
+    token = visitors.issue(current.visitor)
     return 202, {"type": "ack", **ack, "session": str(current.session_id), "token": token}

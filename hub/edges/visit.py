@@ -122,6 +122,3 @@ class storage:  # noqa: N801 (reads as a statement)
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Overloaded | Unavailable):
             raise Refused(503, "unavailable", "please try again shortly", wait=error.retry_after) from error
-
-
-

@@ -91,7 +91,7 @@ def _site() -> str:
 
 
 def _same_origin(origin: str, host: str) -> bool:
-    # The Host header counts only when it is one of ours: else a name that leads here (rebinding) would be its own origin.
+    # The Host header counts only when it is one of ours: else a name that is made to lead here would be its own origin.
     parts = urlsplit(origin)
     if parts.scheme not in ("http", "https") or parts.netloc != host:
         return False

@@ -38,18 +38,20 @@ VALUES (%(id)s, %(key)s, %(role)s, %(host)s, %(pid)s, now(), now())
 ON CONFLICT (id) DO UPDATE SET seen_at = now()
 """
 
-# A restarted server has dropped every lock; workers get three seconds to take theirs again.
+# A restarted server has dropped every lock; workers get three seconds to take theirs again. Otherwise a row without
+# its lock is a dead worker at once: the lock is taken before the row is shown. What it held is dated back, because work
+# that is just due is left to the preferred runner for a moment, and here that one is gone.
 _SCAN = """
 WITH dead AS (
     DELETE FROM worker w
-    WHERE pg_postmaster_start_time() < now() - interval '3 seconds' AND w.seen_at < now() - interval '1 second'
+    WHERE pg_postmaster_start_time() < now() - interval '3 seconds'
       AND NOT EXISTS (
         SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
           AND ((l.classid::bigint << 32) | l.objid::bigint) = w.lock_key)
     RETURNING w.id
 ), freed AS (
-    UPDATE session s SET lease_until = now(), due_at = now(), lease_owner = NULL
+    UPDATE session s SET lease_until = now(), due_at = now() - interval '1 second', lease_owner = NULL
     FROM dead WHERE s.lease_owner = dead.id RETURNING s.id
 ), orphaned AS (
     UPDATE delivery d SET due_at = now() FROM dead

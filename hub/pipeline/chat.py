@@ -163,6 +163,14 @@ class Chat:
         )
         return said, watches[0] if watches else None
 
+    async def find(self, connection: LiveConnection, key: str) -> Said | None:
+        """A message of this connection by its dedupe key, or None. Raises Unavailable."""
+        try:
+            await self._vault.load(connection.tenant_id)
+            return await self._stored(connection, self._inbox.key_hash(connection, key))
+        except AWAY as error:
+            raise Unavailable from error
+
     def _tell(self, connection: LiveConnection, accepted: Accepted, body: Body, role: str) -> None:
         chunk = message_chunk(
             accepted.message_id,
@@ -177,12 +185,18 @@ class Chat:
 
     async def _said_before(self, connection: LiveConnection, key_hash: bytes) -> Said:
         try:
-            async with self._pools.statement("ingest") as conn:
-                row = await (await conn.execute(_DUPLICATE, (connection.id, key_hash))).fetchone()
+            said = await self._stored(connection, key_hash)
         except AWAY as error:
             raise Unavailable from error
-        if row is None:  # its row is older than the messages that are kept
+        if said is None:  # its row is older than the messages that are kept
             raise Unavailable
+        return said
+
+    async def _stored(self, connection: LiveConnection, key_hash: bytes) -> Said | None:
+        async with self._pools.statement("ingest") as conn:
+            row = await (await conn.execute(_DUPLICATE, (connection.id, key_hash))).fetchone()
+        if row is None:
+            return None
         session_id, message_id, seq = row
         return Said(session_id=session_id, message_id=message_id, seq=seq, duplicate=True, status="accepted", reason="")
 

@@ -149,6 +149,10 @@ class Inbox:
         place = f"address\0{connection.id}\0{address.conversation}\0{address.thread}"
         return self._vault.blind(connection.tenant_id, place.encode())
 
+    def key_hash(self, connection: LiveConnection, key: str) -> bytes:
+        """What makes two deliveries the same message; the tenant's keys must be loaded."""
+        return self._vault.blind(connection.tenant_id, f"message\0{connection.id}\0{clean(key)}".encode())
+
     def row(
         self,
         connection: LiveConnection,
@@ -171,7 +175,7 @@ class Inbox:
             message_id=message_id,
             tenant_id=tenant_id,
             connection_id=connection.id,
-            key_hash=vault.blind(tenant_id, f"message\0{connection.id}\0{clean(key)}".encode()),
+            key_hash=self.key_hash(connection, key),
             session_id=session_id,
             address_hash=self.address_hash(connection, event.address),
             address=vault.seal(

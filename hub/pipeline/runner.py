@@ -272,8 +272,9 @@ class Runner:
     def _abandon(self, sessions: "object") -> None:
         """Stop turns whose lease is no longer ours."""
         for session_id in list(sessions):  # type: ignore[call-overload]
-            task = self._running.get(session_id)
-            if task is not None:
+            task, run = self._running.get(session_id), self._runs.get(session_id)
+            # A commit gives the lease back itself, and a renewal that crosses it must not look like a loss.
+            if task is not None and not (run is not None and run.ending):
                 log.warning("lease_lost", session_id=str(session_id))
                 task.cancel()
 

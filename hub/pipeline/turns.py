@@ -80,6 +80,8 @@ class Run:
     first_token: datetime | None = None
     live: LiveWriter | None = None
     stopping: bool = False
+    ending: bool = False
+    """Its commit is under way: the fence decides now, and a cancelled task could not send what is committed."""
     committed: bool = False
     """The turn's end is stored: its lease is over, and that is no loss."""
 
@@ -280,6 +282,7 @@ class Turns:
         assert result is not None  # noqa: S101 (set by every path that leads here)
         parts = self._parts(run, result)
         crash.point("turn.before_commit")
+        run.ending = True
         self._ending[claimed.turn_id] = run
         try:
             committed = await self._commits.submit(self._row(run, result, parts))

@@ -14,6 +14,7 @@ from django.contrib.auth import get_user_model
 from hub import upkeep
 from hub.celery import SLOTS, app
 from hub.cli import lookup
+from hub.env import env
 from hub.models import Connection, Delivery, Event, MessageKey, Session, Worker
 from hub.seed import seed_demo
 from memory.memory import Memory
@@ -91,7 +92,7 @@ def remember(database: Database, session: Session, *, rounds: int) -> None:
         pools = Pools(database.login_dsn)
         await pools.open()
         try:
-            vault = Vault(MasterKeys(*lookup.env().master_keys()), pools)
+            vault = Vault(MasterKeys(*env().master_keys()), pools)
             memory = Memory(pools=pools, vault=vault, embedder=NoEmbedder())
             key = Key(tenant_id=session.tenant_id, session_id=session.id, subject_id=session.subject_id)
             policy = Policy(rounds=2, keep_rounds=1)
@@ -122,7 +123,7 @@ def test_memory_is_shown_exported_and_erased(acme: Hub, session: Session, databa
     file = tmp_path / "out.jsonl"
     assert acme("memory", "export", *named, "--to", str(file), "--json").json["records"] >= 3
     records = [orjson.loads(line) for line in file.read_text().splitlines()]
-    assert [line["text"] for line in records[0]["lines"]][0] == "my number is 0"
+    assert records[0]["lines"][0]["text"] == "my number is 0"
     assert file.stat().st_mode & 0o777 == 0o600
     assert "say --yes" in one_line(acme("memory", "erase", *named, "--json"))
     by_subject = ["--tenant", "acme", "--subject", str(session.subject_id)]
@@ -171,8 +172,13 @@ def test_quotas_are_counted_again_and_alerts_raised_once(acme: Hub, session: Ses
 
 
 def test_a_slot_is_run_by_one_sending_but_a_crashed_one_may_go_on(acme: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs: list[str] = []
-    monkeypatch.setattr(upkeep, "_with_pools", lambda _work: runs.append("ran") or 1)
+    runs: list[object] = []
+
+    def count(work: object) -> int:
+        runs.append(work)
+        return 1
+
+    monkeypatch.setattr(upkeep, "_with_pools", count)
     assert run(upkeep.workers, slot=5, task_id="first") == 1
     assert run(upkeep.workers, slot=5, task_id="of another beat") == 0
     assert run(upkeep.workers, slot=5, task_id="first") == 1
@@ -242,7 +248,8 @@ def test_overdue_summaries_are_sent_again(acme: Hub, session: Session, database:
     with psycopg.connect(database.superuser_dsn, autocommit=True) as conn:
         conn.execute(
             "INSERT INTO memory_batch (id, tenant_id, session_id, subject_id, first_seq, last_seq, policy, state, "
-            "attempts, due_at, claimed_at, error) VALUES (%s,%s,%s,%s,1,2,'{}','claimed',0,now() - interval '1 s',now(),'')",
+            "attempts, due_at, claimed_at, error) "
+            "VALUES (%s, %s, %s, %s, 1, 2, '{}', 'claimed', 0, now() - interval '1 s', now(), '')",
             (batch_id, session.tenant_id, session.id, session.subject_id),
         )
     assert run(upkeep.summaries, slot=1) == 1

@@ -1,0 +1,13 @@
+"""What ASGI servers load: `hub.asgi:application`."""
+
+import django
+from django.core.asgi import get_asgi_application
+
+from hub.env import select_settings
+
+select_settings()
+django.setup(set_prefix=False)
+
+from hub.edges.root import Root  # noqa: E402 (reads models and settings, so Django comes first)
+
+application = Root(get_asgi_application())

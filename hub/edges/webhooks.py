@@ -1,0 +1,180 @@
+"""The platforms' door: `POST|GET /webhooks/<channel>/<public id>`, raw ASGI, acknowledged only after the commit."""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from channels_adapters.errors import ChannelError, KeyUnknown, PayloadMalformed, RequestRejected, SignatureInvalid
+from channels_adapters.types import (
+    InboundEvent,
+    InboundMessage,
+    Outcome,
+    QuickReply,
+    Reply,
+    WebhookRequest,
+    WebhookResponse,
+)
+from hub.edges import metrics
+from hub.edges.answers import Follower
+from hub.edges.guard import COUNTERS, WEBHOOK_BODY, ClientGone, Refused, read_body, request_headers
+from hub.edges.http import Receive, Scope, Send, respond, respond_json
+from hub.edges.visit import storage
+from hub.pipeline import crash
+from hub.pipeline.connections import LiveConnection
+from hub.pipeline.inbox import AWAY
+from hub.runtime import get_runtime
+from tenants.ids import uuid7
+
+if TYPE_CHECKING:
+    from hub.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+MARGIN_SECONDS: Final = 0.25
+"""Kept back from an adapter's deadline for the way of the answer."""
+
+
+async def webhooks(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one webhook. Nothing but a counted answer ever leaves here."""
+    started = time.perf_counter()
+    channel = ""
+    try:
+        _, _, channel, public_id = scope["path"].split("/")
+        runtime, connection = await _connection(channel, public_id)
+        request = await _freeze(scope, receive, runtime)
+        response = await _answer(runtime, connection, request)
+        crash.point("webhook.before_answer")
+        COUNTERS.note(connection.channel, connection.id, f"status_{response.status}")
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
+        media = next((value for name, value in headers if name.lower() == b"content-type"), b"text/plain")
+        rest = [header for header in headers if header[0].lower() not in (b"content-type", b"content-length")]
+        await respond(send, response.status, response.body, media_type=media, headers=rest)
+        metrics.WEBHOOKS.labels(channel, _class(response.status)).inc()
+        metrics.WEBHOOK_SECONDS.observe(time.perf_counter() - started)
+    except Refused as refused:
+        await _refuse(send, refused, channel)
+    except (ClientGone, OSError):
+        metrics.WEBHOOKS.labels("-", "gone").inc()
+    except Exception:
+        trace = uuid7().hex
+        log.exception("webhook_failed", trace=trace)
+        await _refuse(send, Refused(500, "internal", f"something went wrong; the trace is {trace}"), channel)
+
+
+def _class(status: int) -> str:
+    return f"{status // 100}xx"
+
+
+async def _refuse(send: Send, refused: Refused, channel: str) -> None:
+    # The channel in an address is anybody's text until a connection was found, so a refusal is counted without it.
+    metrics.WEBHOOKS.labels("-" if refused.status == 404 else metrics.known_channel(channel), str(refused.status)).inc()
+    body = {"error": {"code": refused.code, "message": refused.message}}
+    await respond_json(send, refused.status, body, headers=refused.headers)
+
+
+async def _connection(channel: str, public_id: str) -> "tuple[Runtime, LiveConnection]":
+    runtime = await get_runtime()
+    try:
+        connection = await runtime.connections.find(channel, public_id)
+    except AWAY:
+        raise Refused(503, "unavailable", "please try again shortly", wait=1.0) from None
+    if connection is None or connection.status == "disabled" or connection.adapter.capabilities.pull:
+        raise Refused(404, "not_found", "there is no such webhook")
+    return runtime, connection
+
+
+async def _freeze(scope: Scope, receive: Receive, runtime: "Runtime") -> WebhookRequest:
+    method: str = scope["method"]
+    if method not in ("GET", "POST"):
+        raise Refused(405, "method_not_allowed", "only GET and POST are answered here")
+    headers = request_headers(scope)
+    body = await read_body(headers, receive, limit=WEBHOOK_BODY)
+    path, query = scope["path"], scope["query_string"].decode("latin-1")
+    return WebhookRequest(
+        method=method,
+        path=path,
+        query=query,
+        headers=headers,
+        body=body,
+        url=f"{runtime.env.site_url}{path}{'?' + query if query else ''}",
+        received_at=datetime.now(UTC),
+    )
+
+
+async def _answer(runtime: "Runtime", connection: LiveConnection, request: WebhookRequest) -> WebhookResponse:
+    try:
+        await _verify(runtime, connection, request)
+        events = connection.adapter.parse(request)
+        _identified(connection, events)
+    except RequestRejected as rejected:
+        COUNTERS.note(connection.channel, connection.id, type(rejected).__name__)
+        log.info("webhook_refused", connection=str(connection.id), reason=type(rejected).__name__)
+        code = "not_authentic" if rejected.http_status == 401 else "malformed"
+        raise Refused(rejected.http_status, code, "the request was refused") from None
+    if not connection.active:
+        # The platform is answered as usual, so that it does not give the webhook up; nothing is promised to anybody.
+        COUNTERS.note(connection.channel, connection.id, "paused")
+        return connection.adapter.acknowledge(request, events, [Outcome.IGNORED] * len(events))
+    with storage():
+        outcomes = await runtime.inbox.accept(connection, request, events)
+    for outcome in outcomes:
+        COUNTERS.note(connection.channel, connection.id, outcome.value)
+    answer = await _reply(runtime, connection, request, events)
+    return connection.adapter.acknowledge(request, events, outcomes, answer)
+
+
+async def _verify(runtime: "Runtime", connection: LiveConnection, request: WebhookRequest) -> None:
+    """Verify; an unknown key is looked for once at its source. Raises RequestRejected, or Refused when it is away."""
+    runtime.keys.forget_asked()
+    try:
+        connection.adapter.verify(request)
+        return
+    except KeyUnknown:
+        try:
+            fetched = await runtime.keys.refresh()
+        except ChannelError as error:
+            log.warning("keys_not_fetched", connection=str(connection.id), reason=type(error).__name__)
+            raise Refused(503, "unavailable", "please try again shortly", wait=5.0) from None
+    if not fetched:
+        raise SignatureInvalid("signed by an unknown key")
+    connection.adapter.verify(request)
+
+
+def _identified(connection: LiveConnection, events: Sequence[InboundEvent]) -> None:
+    """Refuse events for another application than the one whose credentials we hold (a shared signing secret)."""
+    expected = str(getattr(connection.adapter.credentials, "app_id", "") or "")
+    for event in events:
+        named = connection.adapter.identify(event)
+        if expected and named and named != expected:
+            raise PayloadMalformed("meant for another application")
+
+
+async def _reply(
+    runtime: "Runtime", connection: LiveConnection, request: WebhookRequest, events: Sequence[InboundEvent]
+) -> Reply | None:
+    """The answer, where the channel carries it in the response and it is there before the deadline."""
+    abilities = connection.adapter.capabilities
+    asked = [event for event in events if isinstance(event, InboundMessage) and event.addressed]
+    if abilities.sync_reply == "none" or not asked:
+        return None
+    left = abilities.sync_deadline - MARGIN_SECONDS - (datetime.now(UTC) - request.received_at).total_seconds()
+    said = await runtime.chat.find(connection, connection.adapter.dedupe_key(asked[-1], request))
+    if said is None or left <= 0:
+        return None
+    follower = Follower(
+        runtime,
+        tenant_id=connection.tenant_id,
+        session_id=said.session_id,
+        message_id=said.message_id,
+        seq=said.seq,
+    )
+    message = await follower.done(left)
+    return None if message is None else _as_reply(message, asked[-1].external_id)
+
+
+def _as_reply(message: Mapping[str, Any], external_id: str) -> Reply:
+    choices = tuple(QuickReply(label=label, value=label) for label in message.get("quick_replies") or ())
+    return Reply(text=message.get("text") or "", quick_replies=choices, in_reply_to=(external_id,))

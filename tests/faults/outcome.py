@@ -1,0 +1,61 @@
+"""What a fault's run is asked for and what it gives back."""
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tests.faults.ledgers import Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dose:
+    """How much: messages, conversations, messages a second, and how often the fault strikes."""
+
+    messages: int
+    conversations: int = 40
+    rate: float = 30.0
+    faults: int = 1
+
+
+@dataclass(slots=True, kw_only=True)
+class Result:
+    """One fault's run. `figures` are seconds and counts to show; `wrong` is what failed besides the ledgers."""
+
+    name: str
+    sent: int = 0
+    faults: int = 0
+    report: Report = field(default_factory=Report)
+    figures: dict[str, float] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    _began: float = field(default_factory=time.monotonic)
+
+    @property
+    def passed(self) -> bool:
+        return self.report.clean and not self.wrong
+
+    def done(self) -> "Result":
+        """Note how long it took."""
+        self.seconds = time.monotonic() - self._began
+        return self
+
+    def need(self, true: object, what: str) -> None:
+        """Note what is wrong."""
+        if not true:
+            self.wrong.append(what)
+
+    def told(self) -> str:
+        """Why it did not pass, for an assertion."""
+        return f"{self.name}: {self.wrong} {self.report.json()}"
+
+
+def spread(name: str, seconds: Sequence[float]) -> Mapping[str, float]:
+    """p50 and max of measured seconds, and how many there are."""
+    if not seconds:
+        return {f"{name}_n": 0}
+    return {
+        f"{name}_p50": round(statistics.median(seconds), 3),
+        f"{name}_max": round(max(seconds), 3),
+        f"{name}_n": len(seconds),
+    }
