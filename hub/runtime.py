@@ -333,6 +333,8 @@ class Runtime:
             return
         await self.drain()
         await self.inbox.close()
+        if self.runner is not None:
+            await self.runner.close()
         await self.turns.close()
         await self.outbox.drain(10.0)
         for task in self._tasks:
