@@ -20,7 +20,7 @@ WHERE tenant_id = %s AND session_id = ANY (SELECT id FROM session WHERE connecti
 """
 _TURNS = """
 SELECT id, session_id, kind, status, first_seq, last_seq, fence, attempts, error,
-       (SELECT count(*) FROM usage u WHERE u.turn_id = t.id AND u.kind IN ('reply', 'retry'))
+       (SELECT count(*) FROM usage u WHERE u.turn_id = t.id AND u.kind IN ('reply', 'retry')), model
 FROM turn t WHERE tenant_id = %s AND session_id = ANY (SELECT id FROM session WHERE connection_id = ANY (%s))
 """
 _DELIVERIES = """
@@ -96,6 +96,7 @@ async def _stored(rig: Rig, vault: Vault, tenant: UUID, ids: list[UUID]) -> Ledg
             attempts=row[7],
             error=row[8],
             model_runs=row[9],
+            model=row[10],
         )
         for row in await rig.rows(_TURNS, tenant, ids)
     ]
@@ -150,7 +151,7 @@ def _children(rig: Rig) -> list[str]:
     return left
 
 
-async def settle_and_check(rig: Rig, *drivers: Driver, seconds: float = 60.0) -> Report:
+async def settle_and_check(rig: Rig, *, seconds: float = 60.0) -> Report:
     """Wait until the tenant rests, then compare the ledgers."""
     await rig.quiet(seconds=seconds)
-    return check(await read(rig, drivers))
+    return check(await read(rig, rig.drivers))
