@@ -147,6 +147,8 @@ class Runtime:
                 self.runner.start()
             loop = asyncio.get_running_loop()
             self._tasks = [loop.create_task(self._beating()), loop.create_task(self._watching_loop())]
+            if self.runner is not None:
+                self._tasks.append(loop.create_task(self.memory.warm()))
             self.started = True
             log.info("runtime_started", role=self.env.role, worker=str(self.worker_id))
 
@@ -315,6 +317,7 @@ class Runtime:
             except psycopg.Error as error:
                 log.info("left_without_a_word", reason=type(error).__name__)
         await self.link.stop()
+        await self.memory.close()
         await self.stores.egress.close()
         await self.redis.aclose()
         await self.stores.subscriber.aclose()

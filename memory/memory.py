@@ -1,6 +1,7 @@
 """Memory as the agent's runtime sees it: open a session's buffer, recall, append what was committed, cache behind
 the reply."""
 
+import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -9,8 +10,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from memory import buffer as buffers
-from memory import store
-from memory.embeddings.base import Embedder
+from memory import store, tokens
+from memory.embeddings.base import Embedder, EmbeddingFailed
 from memory.recall import LONGEST_QUERY, Ask, Recaller
 from memory.redis_cache import Cache
 from memory.scoring import Fusion
@@ -35,9 +36,22 @@ class Memory:
     ) -> None:
         self._pools = pools
         self._vault = vault
+        self._embedder = embedder
         self._cache = Cache(redis, vault) if redis is not None else None
         self._recaller = Recaller(pools=pools, vault=vault, embedder=embedder, cache=self._cache)
         self._fusion: Fusion = fusion
+
+    async def warm(self) -> None:
+        """Load dictionary and sentence model, off the event loop, before the first message needs them."""
+        await asyncio.to_thread(tokens.warm)
+        try:
+            await self._embedder.embed(["warm"])
+        except EmbeddingFailed as error:
+            log.warning("embedder_not_ready", reason=str(error))
+
+    async def close(self) -> None:
+        """Let go of the sentence model."""
+        await self._embedder.close()
 
     async def open(self, key: Key, policy: Policy, *, at_least: int = 0) -> Buffer:
         """The session's buffer: from Redis, else from PostgreSQL and written back.

@@ -55,6 +55,11 @@ def _cutter() -> Any:
     return _jieba
 
 
+def warm() -> None:
+    """Load the dictionary now: a second of work that belongs in a thread at start, not in somebody's first message."""
+    _cutter()
+
+
 def has_cjk(text: str) -> bool:
     """Whether any Chinese (or kana, or hangul) character is present."""
     return _CJK.search(text) is not None

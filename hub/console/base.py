@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from django import forms
 from django.contrib import admin
 from django.db import models
 from django.db.models import Model, QuerySet
-from django import forms
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.text import capfirst
@@ -108,7 +108,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Lists leave sealed cells and long texts where they are."""
-        rows = super().get_queryset(request)
+        rows: QuerySet[Any] = super().get_queryset(request)
         match = request.resolver_match
         if match is None or not str(match.url_name).endswith("_changelist"):
             return rows
@@ -174,4 +174,14 @@ def _is_plain(field: Any) -> bool:
     return type(field).__name__ not in ("HalfVectorField", "VectorField")
 
 
-__all__ = ["ChoiceFilter", "ConsoleAdmin", "Form", "InfinitePaginator", "Rank", "ReadOnlyAdmin", "_", "capitalise", "site"]
+__all__ = [
+    "ChoiceFilter",
+    "ConsoleAdmin",
+    "Form",
+    "InfinitePaginator",
+    "Rank",
+    "ReadOnlyAdmin",
+    "_",
+    "capitalise",
+    "site",
+]

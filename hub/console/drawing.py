@@ -59,7 +59,7 @@ def trace_table(trace: Any) -> SafeString | str:
         return DASH
     total = max((_ms(step, "started_ms") + _ms(step, "duration_ms") for step in steps), default=0.0) or 1.0
     rows = [_trace_row(step, total) for step in steps]
-    body = SafeString("").join(rows)
+    body = SafeString("".join(rows))
     return format_html('<div class="trace">{}</div>', body)
 
 

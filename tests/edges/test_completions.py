@@ -1,16 +1,24 @@
-"""The OpenAI-compatible door, with the official client."""
+"""The OpenAI-compatible door, with the official client, behind both servers."""
 
+import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import openai
+import orjson
 import pytest
 
 from tests.edges.conftest import Gateway, House
 
 WEATHER: Any = {
     "type": "function",
-    "function": {"name": "weather", "description": "d", "parameters": {"type": "object", "properties": {}}},
+    "function": {
+        "name": "weather",
+        "description": "The weather in a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    },
 }
 
 
@@ -42,3 +50,179 @@ async def test_stream_with_usage(client: openai.AsyncOpenAI) -> None:
     assert chunks[0].choices[0].delta.role == "assistant"
     assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "stop"
     assert chunks[-1].choices == [] and chunks[-1].usage is not None and chunks[-1].usage.completion_tokens > 0
+
+
+async def test_chunks_arrive_while_the_model_writes(client: openai.AsyncOpenAI) -> None:
+    stream = await client.chat.completions.create(
+        model="helper", messages=user("slowly [[normal chunks=8 delay=0.05]]"), stream=True
+    )
+    times = [asyncio.get_running_loop().time() async for chunk in stream if chunk.choices[0].delta.content]
+    assert len(times) >= 5 and times[-1] - times[0] > 0.15
+
+
+def test_the_synchronous_client(gateway: Gateway, house: House) -> None:
+    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=house.key(), max_retries=0) as client:
+        assert [model.id for model in client.models.list()] == ["helper"]
+        assert client.models.retrieve("helper").owned_by == "hub"
+        stream = client.chat.completions.create(model="helper", messages=user("x [[echo]]"), stream=True)
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in stream).startswith("x")
+
+
+async def test_client_tools_end_the_turn_and_their_results_go_on(client: openai.AsyncOpenAI) -> None:
+    ask = user('weather? [[tool name=weather args={"city":"Oslo"}]]')
+    first = await client.chat.completions.create(model="helper", messages=ask, tools=[WEATHER])
+    assert first.choices[0].finish_reason == "tool_calls"
+    calls = first.choices[0].message.tool_calls
+    assert calls is not None and calls[0].type == "function"
+    assert calls[0].function.name == "weather" and orjson.loads(calls[0].function.arguments) == {"city": "Oslo"}
+    result = {"role": "tool", "tool_call_id": calls[0].id, "content": "sunny"}
+    messages: Any = [*ask, first.choices[0].message.model_dump(exclude_none=True), result]
+    second = await client.chat.completions.create(model="helper", messages=messages, tools=[WEATHER])
+    assert "sunny" in (second.choices[0].message.content or "")
+
+
+async def test_streamed_tools_within_a_session(client: openai.AsyncOpenAI) -> None:
+    headers = {"X-Hub-Session": secrets.token_hex(4)}
+    ask = user('weather? [[tool name=weather args={"city":"Rome"}]]')
+    stream = await client.chat.completions.create(
+        model="helper", messages=ask, tools=[WEATHER], stream=True, extra_headers=headers
+    )
+    calls = [call async for chunk in stream for call in chunk.choices[0].delta.tool_calls or []]
+    assert len(calls) == 1 and calls[0].function is not None and calls[0].id is not None
+    result: Any = [{"role": "tool", "tool_call_id": calls[0].id, "content": "rain"}]
+    second = await client.chat.completions.create(
+        model="helper", messages=result, tools=[WEATHER], extra_headers=headers
+    )
+    assert "rain" in (second.choices[0].message.content or "")
+
+
+async def sent_to_the_model(model_url: str) -> list[Any]:
+    async with aiohttp.ClientSession() as http, http.get(model_url.replace("/v1", "/control/calls")) as answer:
+        return (await answer.json())["calls"]  # type: ignore[no-any-return]
+
+
+async def test_a_session_remembers_and_a_stateless_call_does_not(client: openai.AsyncOpenAI, model_url: str) -> None:
+    mark = secrets.token_hex(6)
+    session = {"X-Hub-Session": secrets.token_hex(4)}
+    await client.chat.completions.create(model="helper", messages=user(f"first {mark}"), extra_headers=session)
+    await client.chat.completions.create(model="helper", messages=user(f"second {mark}"), extra_headers=session)
+    last = (await sent_to_the_model(model_url))[-1]["body"]["messages"]
+    assert f"first {mark}" in str(last) and f"second {mark}" in str(last)
+    history: Any = [{"role": "user", "content": "mine"}, {"role": "assistant", "content": "own"}]
+    await client.chat.completions.create(model="helper", messages=history + user(f"third {mark}"))
+    last = str((await sent_to_the_model(model_url))[-1]["body"]["messages"])
+    assert f"third {mark}" in last and "mine" in last and "own" in last and f"first {mark}" not in last
+
+
+async def test_many_at_once_in_one_session_each_get_their_own_answer(client: openai.AsyncOpenAI) -> None:
+    headers = {"X-Hub-Session": secrets.token_hex(4)}
+
+    async def ask(n: int) -> str:
+        answer = await client.chat.completions.create(
+            model="helper", messages=user(f"number {n}! [[echo]]"), extra_headers=headers
+        )
+        return answer.choices[0].message.content or ""
+
+    answers = await asyncio.gather(*(ask(n) for n in range(6)))
+    assert all(f"number {n}!" in answer for n, answer in enumerate(answers)), answers
+
+
+async def test_an_idempotency_key_gets_the_same_answer(client: openai.AsyncOpenAI) -> None:
+    headers = {"Idempotency-Key": secrets.token_hex(8)}
+    first, second = [
+        await client.chat.completions.create(model="helper", messages=user("once"), extra_headers=headers)
+        for _ in range(2)
+    ]
+    assert first.id == second.id
+    assert first.choices[0].message.content == second.choices[0].message.content
+
+
+async def test_a_client_that_leaves_does_not_end_its_turn(client: openai.AsyncOpenAI, gateway: Gateway) -> None:
+    headers = {"Idempotency-Key": secrets.token_hex(8)}
+    ask = user("long [[normal chunks=10 delay=0.05]]")
+    stream = await client.chat.completions.create(model="helper", messages=ask, stream=True, extra_headers=headers)
+    async for chunk in stream:
+        if chunk.choices[0].delta.content:
+            await stream.close()
+            break
+    answer = await client.chat.completions.create(model="helper", messages=ask, extra_headers=headers)
+    assert answer.choices[0].finish_reason == "stop"
+    assert len((answer.choices[0].message.content or "").split()) >= 8
+
+
+async def test_a_provider_that_fails_never_shows_its_error(client: openai.AsyncOpenAI) -> None:
+    answer = await client.chat.completions.create(model="helper", messages=user("x [[error status=400]]"))
+    assert answer.choices[0].message.content and "SECRET" not in answer.choices[0].message.content
+
+
+BAD: list[tuple[Any, str | None]] = [
+    ({"model": "helper"}, "messages"),
+    ({"model": "helper", "messages": []}, "messages"),
+    ({"model": "helper", "messages": [{"role": "king", "content": "x"}]}, "messages[0].role"),
+    ({"model": "helper", "messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+    ({"model": "helper", "messages": [{"role": "user", "content": [{"type": "audio"}]}]}, "messages[0].content"),
+    ({"model": "helper", "messages": [{"role": "assistant", "content": "x"}]}, "messages"),
+    ({"model": "helper", "messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
+    ({"model": 5, "messages": [{"role": "user", "content": "x"}]}, "model"),
+    ({"model": "helper", "messages": [{"role": "user", "content": "x"}], "n": 2}, "n"),
+    ({"model": "helper", "messages": [{"role": "user", "content": "x"}], "temperature": 9}, "temperature"),
+    ({"model": "helper", "messages": [{"role": "user", "content": "x"}], "max_tokens": -1}, "max_tokens"),
+    ({"model": "helper", "messages": [{"role": "user", "content": "x"}], "tools": [{"type": "x"}]}, "tools[0]"),
+    ([], None),
+    ("{", None),
+]
+
+
+@pytest.mark.parametrize(("body", "param"), BAD)
+async def test_bad_requests(body: Any, param: str | None, uvicorn_gateway: Gateway, house: House) -> None:
+    headers = {"Authorization": f"Bearer {house.key()}"}
+    data = body if isinstance(body, str) else orjson.dumps(body)
+    url = f"{uvicorn_gateway.url}/v1/chat/completions"
+    async with aiohttp.ClientSession(headers=headers) as http, http.post(url, data=data) as answer:
+        assert answer.status == 400
+        error = (await answer.json())["error"]
+        assert error["param"] == param and error["type"] == "invalid_request_error" and error["message"]
+
+
+async def test_refusals_in_the_apis_own_shape(gateway: Gateway, house: House) -> None:
+    def asking(key: str) -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=key, max_retries=0)
+
+    good = house.key()
+    with pytest.raises(openai.AuthenticationError):
+        await asking("hub_wrong_key").chat.completions.create(model="helper", messages=user("x"))
+    with pytest.raises(openai.PermissionDeniedError):
+        await asking(house.key("read")).chat.completions.create(model="helper", messages=user("x"))
+    with pytest.raises(openai.NotFoundError):
+        await asking(good).chat.completions.create(model="nobody", messages=user("x"))
+    with pytest.raises(openai.APIStatusError) as caught:
+        await asking(good).chat.completions.create(model="helper", messages=user("x" * (1 << 20)))
+    assert caught.value.status_code == 413
+
+
+async def test_a_revoked_key_stops_within_five_seconds(uvicorn_gateway: Gateway, house: House) -> None:
+    from tenants import keys
+    from tenants.models import ApiKey
+
+    key = house.key()
+    client = openai.AsyncOpenAI(base_url=f"{uvicorn_gateway.url}/v1", api_key=key, max_retries=0)
+    await client.models.list()
+    house.run(lambda: keys.revoke(house.tenant_id, ApiKey.objects.get().id))
+    for _ in range(50):
+        await asyncio.sleep(0.1)
+        try:
+            await client.models.list()
+        except openai.AuthenticationError:
+            return
+    pytest.fail("the key still works after five seconds")
+
+
+async def test_a_used_up_budget_is_a_429_with_the_wait(uvicorn_gateway: Gateway, house: House) -> None:
+    from tenants.models import Quota
+
+    house.run(lambda: Quota.objects.filter(metric="tokens_per_day").update(override=1, used=5))
+    client = openai.AsyncOpenAI(base_url=f"{uvicorn_gateway.url}/v1", api_key=house.key(), max_retries=0)
+    with pytest.raises(openai.RateLimitError) as caught:
+        await client.chat.completions.create(model="helper", messages=user("x"))
+    assert int(caught.value.response.headers["retry-after"]) > 0
+    assert caught.value.code == "insufficient_quota"

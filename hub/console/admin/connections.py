@@ -8,12 +8,12 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 from pydantic import ValidationError
-from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from agents.models import Agent
 from channels_adapters.registry import AdapterType, ChannelUnknown, adapter_type, adapters
-from hub.console.base import _, ChoiceFilter, ConsoleAdmin, Form, Rank, capitalise, site
+from hub.console.base import ChoiceFilter, ConsoleAdmin, Form, Rank, _, capitalise, site
+from hub.console.decorators import display
 from hub.console.drawing import DASH, copyable, link
 from hub.console.pydantic_fields import PREFIX, collect, errors_by_field, form_fields
 from hub.models import Connection, ConnectionStatus

@@ -6,10 +6,10 @@ from django import forms
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
-from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from hub.console.base import _, ChoiceFilter, ConsoleAdmin, Form, Rank, ReadOnlyAdmin, capitalise, site
+from hub.console.base import ChoiceFilter, ConsoleAdmin, Form, Rank, ReadOnlyAdmin, _, capitalise, site
+from hub.console.decorators import display
 from hub.console.drawing import DASH, link, short, trace_table
 from hub.console.transcript import transcript
 from hub.models import Message, Session, SessionOwner, Turn, TurnStatus
@@ -85,7 +85,12 @@ class SessionAdmin(ConsoleAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """One compact block above the chat."""
         title = "words" if self._may(request, Rank.OPERATOR) else "shown_title"
-        return ((None, {"fields": (title, ("starred", "archived"), ("connection", "owner"), ("waiting", "last_inbound_at"))}),)
+        return (
+            (
+                None,
+                {"fields": (title, ("starred", "archived"), ("connection", "owner"), ("waiting", "last_inbound_at"))},
+            ),
+        )
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -133,10 +138,10 @@ class MessageAdmin(ReadOnlyAdmin):
     def preview(self, obj: Message) -> str:
         """What it says; texts of all tenants are not opened at once."""
         if current().tenant_id is None:
-            return _("choose the tenant to read")
+            return str(_("choose the tenant to read"))
         body = message_body(obj)
         if body is None:
-            return _("cannot be read any more")
+            return str(_("cannot be read any more"))
         limit = 90 if self._lists(obj) else 20_000
         return body.text[:limit] + ("…" if len(body.text) > limit else "")
 

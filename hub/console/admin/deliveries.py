@@ -7,9 +7,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.safestring import SafeString
-from unfold.decorators import action, display
 
 from hub.console.base import ChoiceFilter, Rank, ReadOnlyAdmin, _, site
+from hub.console.decorators import action, display
 from hub.console.drawing import link
 from hub.models import Delivery, DeliveryStatus, Event
 from hub.pipeline.operating import retry_delivery, skip_delivery

@@ -9,7 +9,6 @@ from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from unfold.decorators import action, display
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminSelectWidget,
@@ -17,7 +16,8 @@ from unfold.widgets import (
 )
 
 from agents.models import Agent
-from hub.console.base import _, ConsoleAdmin, Form, Rank, ReadOnlyAdmin, capitalise, site
+from hub.console.base import ConsoleAdmin, Form, Rank, ReadOnlyAdmin, _, capitalise, site
+from hub.console.decorators import action, display
 from hub.pipeline.operating import note
 from tenants import keys
 from tenants.context import current_tenant

@@ -8,9 +8,9 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
-from unfold.decorators import display
 
-from hub.console.base import _, ChoiceFilter, ConsoleAdmin, Form, Rank, ReadOnlyAdmin, site
+from hub.console.base import ChoiceFilter, ConsoleAdmin, Form, Rank, ReadOnlyAdmin, _, site
+from hub.console.decorators import display
 from hub.console.drawing import usage_bar
 from hub.console.tenancy import seat
 from hub.console.words import METRICS
@@ -115,7 +115,7 @@ class TenantAdmin(ConsoleAdmin):
             format_html('<div class="standing"><span>{}</span>{}</div>', METRICS[Metric(row.metric)], _bar(row))
             for row in rows
         )
-        return SafeString("").join(bars)
+        return format_html("{}", SafeString("".join(bars)))
 
     @display(description="")
     def enter(self, obj: Tenant) -> SafeString:
