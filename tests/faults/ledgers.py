@@ -1,7 +1,7 @@
 """The five ledgers of a run, and whether they agree: nothing lost, nothing twice, nothing out of order.
 
-driver (what was acknowledged), inbox, turns, deliveries, what the platform saw; with the model server's log and what web
-clients received. `check` is pure, so that planted faults prove that it sees them.
+Driver (what was acknowledged), inbox, turns, deliveries, what the platform saw; with the model server's log and what
+web clients received. `check` is pure, so that planted faults prove that it sees them.
 """
 
 import json

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -212,7 +212,8 @@ class Rig:
     plan: Plan = field(default_factory=lambda: Plan(kind="echo", first_delay=0.12))
     connections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """More connections: name to fields; `credentials` may be a callable that is called late."""
-    memory: bool = False
+    policy: Mapping[str, Any] = field(default_factory=lambda: {"enabled": False})
+    """The agent's memory settings."""
     model: ModelServer = field(init=False)
     program: Program = field(init=False)
     planted: Planted = field(init=False)
@@ -230,7 +231,7 @@ class Rig:
             name: {**values, "credentials": _late(values["credentials"])} for name, values in self.connections.items()
         }
         # Recall would make the first turns of a new folder wait for the sentence model, which is no fault.
-        agent = {"policy": {"enabled": self.memory}}
+        agent = {"policy": dict(self.policy)}
         wanted = {"tenant": f"t{secrets.token_hex(6)}", "agent": agent, "connections": {"hook": hook, **more}}
         made = await asyncio.to_thread(self.stack.call, "tests.faults.plant", wanted)
         self.planted = Planted(UUID(made["tenant"]), made["connections"])
@@ -273,13 +274,26 @@ class Rig:
             await self.ready(node)
         return node
 
+    async def worker(self) -> Node:
+        """Start a Celery worker."""
+        arguments = ["--quiet", "--app=hub.celery", "worker", "--pool=solo", "--without-gossip", "--without-mingle"]
+        return self._spawn("celery", arguments=arguments, role="worker", crash_at="")
+
     async def ready(self, node: Node, *, seconds: float = 30.0) -> None:
         """Wait until the process has started, which its log tells."""
         await wait_until(lambda: "runtime_started" in node.tail() or not node.alive, seconds=seconds, what=node.name)
         if not node.alive:
             raise RuntimeError(f"{node.name} ended at its start: {node.tail()}")
 
-    def _spawn(self, module: str, *, role: str, crash_at: str, listener: socket.socket | None = None) -> Node:
+    def _spawn(
+        self,
+        module: str,
+        *,
+        role: str,
+        crash_at: str,
+        listener: socket.socket | None = None,
+        arguments: Sequence[str] = (),
+    ) -> Node:
         descriptors = () if listener is None else (listener.fileno(),)
         port = 0 if listener is None else int(listener.getsockname()[1])
         self._count += 1
@@ -296,7 +310,7 @@ class Rig:
         path = self.stack.logs / f"{self.planted.tenant.hex[-8:]}-{name}.log"
         with path.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "hub.cli.child", str(os.getpid()), module, *map(str, descriptors)],
+                [sys.executable, "-m", "hub.cli.child", str(os.getpid()), module, *map(str, descriptors), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -326,7 +340,7 @@ class Rig:
 
     def runners(self) -> list[Node]:
         """The living processes that only run turns."""
-        return [node for node in self.nodes if not node.port and node.alive]
+        return [node for node in self.nodes if node.name.startswith("runner") and node.alive]
 
     def gateways(self) -> list[Node]:
         """Those that live."""
