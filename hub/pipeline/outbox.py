@@ -5,13 +5,17 @@ Adapters classify what went wrong; what follows is decided here and nowhere else
 
 import asyncio
 import random
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
+import psycopg
 import structlog
+from psycopg_pool import PoolTimeout
 
 from channels_adapters.errors import (
     ChannelError,
@@ -21,7 +25,7 @@ from channels_adapters.errors import (
     Transient,
 )
 from channels_adapters.types import Address, Part, SentMessage
-from hub.ledger.batching import Batcher, Closed
+from hub.ledger.batching import Batcher, Closed, Overloaded
 from hub.ledger.connections import Lease
 from hub.ledger.settle import Sending, Settle, Settler
 from hub.pipeline import crash, metrics
@@ -36,6 +40,8 @@ log = structlog.get_logger(__name__)
 
 SEND_SECONDS = 40.0
 """A send that takes longer has an unknown outcome; shorter than the delivery's lease."""
+_AWAY = (psycopg.OperationalError, PoolTimeout, Overloaded)
+_AWAY_SECONDS = 0.25
 _FIRST_RETRY = 1.0
 _LONGEST_RETRY = 60.0
 _FIXED_RETRY = 5.0
@@ -47,6 +53,8 @@ _EVENT = """
 INSERT INTO event (id, tenant_id, type, connection_id, session_id, delivery_id, data, created)
 VALUES (%s, %s, %s, %s, %s, %s, %s, now())
 """
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +120,7 @@ class Outbox:
         if room <= 0 or self._closing:
             return 0
         sendings = await self._settler.claim(limit=room)
-        for ready in await self._load(sendings):
+        for ready in await self._patiently(lambda: self._load(sendings)):
             self.send_soon(ready)
         return len(sendings)
 
@@ -139,12 +147,29 @@ class Outbox:
         """Settle; what was leased to us by it, ready to be sent."""
         metrics.DELIVERIES.labels(settle.status).inc()
         try:
-            following = await self.settles.submit(settle)
+            following = await self._patiently(lambda: self.settles.submit(settle))
         except Closed:
             return None
         crash.point("settle.after")
-        loaded = await self._load([following]) if isinstance(following, Sending) else []
+        if not isinstance(following, Sending):
+            return None
+        loaded = await self._patiently(lambda: self._load([following]))
         return loaded[0] if loaded else None
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Wait for a database that is away while the delivery is still leased to us.
+
+        An outcome that is known must not become unknown, and a delivery that was never sent not look as if it was.
+        """
+        until = time.monotonic() + self.lease.sending.total_seconds() - SEND_SECONDS
+        while True:
+            try:
+                return await ask()
+            except _AWAY as error:
+                if time.monotonic() > until:
+                    raise
+                log.warning("outbox_waits", reason=type(error).__name__)
+                await asyncio.sleep(_AWAY_SECONDS)
 
     async def _send_chain(self, ready: Ready) -> None:
         current: Ready | None = ready
