@@ -147,7 +147,7 @@ class ReadOnlyAdmin(ConsoleAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Sequence[Any]:
         """All of them, out of their rows."""
-        return flatten(self.get_fields(request, obj))
+        return flatten(list(self.get_fields(request, obj)))
 
 
 class ChoiceFilter(admin.SimpleListFilter):
