@@ -49,6 +49,8 @@ from tenants.ids import uuid7
 
 log = structlog.get_logger(__name__)
 
+_WAITING_NODES = frozenset({"core", "tools", "condense"})
+"""Steps that wait for models and tools; the rest of a turn is our own handling."""
 _TITLE_CHARS = 60
 _TITLE = """
 UPDATE session s SET title = i.title FROM unnest(%(id)s::uuid[], %(title)s::bytea[]) AS i(id, title)
@@ -349,7 +351,10 @@ class Turns:
         self._streams.stored(run.claimed.tenant_id, run.claimed.session_id, chunk)
         self.places.committed(run.claimed.session_id, seq=committed.seq, version=committed.version)
         metrics.TURNS.labels(_status(run, result)).inc()
-        metrics.TURN_SECONDS.observe(time.monotonic() - run.started)
+        seconds = time.monotonic() - run.started
+        metrics.TURN_SECONDS.observe(seconds)
+        waited = sum(step.duration_ms for step in result.steps if step.node in _WAITING_NODES) / 1000
+        metrics.HANDLING.observe(max(seconds - waited, 0.0))
 
     async def _find_shown(self, run: Run) -> None:
         """The message that grew on the platform gets the last text, also where only an earlier attempt wrote to it."""

@@ -1,15 +1,20 @@
 """Commands as processes of their own: on a stopped hub, beside a running one, and against one that serves."""
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from hub.cli.output import CommandFailed
+from hub.cli.talk import talk
 from hub.embedded import Layout, Servers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,6 +115,33 @@ def test_chat_answers_a_script(serving: Path) -> None:
     assert answer["session"]
 
 
+def test_a_full_fragment_is_summarised_by_the_hubs_own_worker(serving: Path) -> None:
+    done = hub("agent", "set", "assistant", "--tenant", "demo", "--memory", "rounds=2", "--json", data_dir=serving)
+    assert json.loads(done.stdout)["memory"] == {"rounds": 2}
+    greeting = json.loads((serving.parent / "greeting").read_text())
+    session = asyncio.run(talk_for_a_while(f"{greeting['address'].replace('http', 'ws')}/ws/chat/{greeting['web']}"))
+    dsn = Layout(serving).superuser_dsn
+    deadline = time.monotonic() + 60
+    while not (found := summaries(dsn, session)) and time.monotonic() < deadline:
+        time.sleep(0.25)
+    assert found
+
+
+async def talk_for_a_while(address: str) -> str:
+    """Rounds until the agent's new settings are in force (a spec is kept for five seconds) and a fragment is full."""
+    async with talk(address) as open_talk:
+        for number in range(14):
+            await open_talk.ask(f"My number is {number}", lambda _kind, _frame: None)
+            await asyncio.sleep(0.5)
+        return open_talk.session
+
+
+def summaries(dsn: str, session: str) -> int:
+    with psycopg.connect(dsn, dbname="hub") as connection:
+        row = connection.execute("SELECT count(*) FROM summary WHERE session_id = %s", (session,)).fetchone()
+    return int(row[0]) if row else 0
+
+
 def test_chat_converses(serving: Path) -> None:
     done = subprocess.run(
         command("chat"),
@@ -125,14 +157,27 @@ def test_chat_converses(serving: Path) -> None:
     assert "agent " in done.stdout
 
 
-def test_chat_names_an_address_that_does_not_answer(serving: Path) -> None:
-    done = hub("chat", "--once", "hi", "--url", "http://127.0.0.1:9", data_dir=serving)
-    assert done.returncode == 1
-    assert "no hub answers at ws://127.0.0.1:9/ws/chat/" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+async def test_a_chat_that_is_not_there_is_refused(serving: Path) -> None:
+    address = json.loads((serving.parent / "greeting").read_text())["address"].replace("http", "ws")
+    with pytest.raises(CommandFailed, match="refuses"):
+        async with talk(f"{address}/ws/chat/nobody"):
+            pass
 
 
-def test_a_chat_that_is_not_there_is_refused(serving: Path) -> None:
-    done = hub("chat", "--once", "hi", "--connection", "nobody", data_dir=serving)
-    assert done.returncode == 1
-    assert "refuses" in done.stderr
+async def test_a_message_said_twice_is_answered_once(serving: Path) -> None:
+    """A lost socket in mid-answer: the message is said again under its id, and the stored answer is found."""
+    greeting = json.loads((serving.parent / "greeting").read_text())
+    async with talk(f"{greeting['address'].replace('http', 'ws')}/ws/chat/{greeting['web']}") as open_talk:
+        lost: list[asyncio.Future[bool]] = []
+
+        socket = open_talk._socket
+        assert socket is not None
+
+        def drop_once(kind: str, _frame: object) -> None:
+            if kind == "ack" and not lost:
+                lost.append(asyncio.ensure_future(socket.close()))
+
+        answer = await open_talk.ask("hello", drop_once)
+        assert lost
+        assert (answer["seq"], answer["role"]) == (2, "assistant")
+        assert (await open_talk.ask("and again", lambda _kind, _frame: None))["seq"] == 4
