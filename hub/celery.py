@@ -8,7 +8,7 @@ import warnings
 from typing import Any
 
 from celery import Celery
-from celery.platforms import SecurityWarning
+from celery.exceptions import SecurityWarning
 from celery.signals import before_task_publish, setup_logging, worker_process_init
 
 from hub.env import env, select_settings
