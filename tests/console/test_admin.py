@@ -7,13 +7,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-import hub.urls  # noqa: F401 - registers the pages
-from hub.console.site import site
+from hub.console.admin import site
 from tests.console.world import PASSWORD, World
 
 Login = Callable[[User], Client]
 LISTS = sorted(
-    f"/admin/{model._meta.app_label}/{model._meta.model_name}/" for model in site._registry  # every registered model
+    f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
+    for model in site._registry  # every registered model
 )
 
 
@@ -221,7 +221,9 @@ def test_a_new_member_gets_a_password_once(acme: World, login: Login) -> None:
     client = login(acme.users["owner"])
     page = client.post("/admin/tenants/member/add/", {"username": "newcomer", "role": "viewer"})
     assert page.status_code == 200
-    entered = Client(SERVER_NAME="localhost").post("/admin/login/", {"username": "newcomer", "password": page.context["key"]})
+    entered = Client(SERVER_NAME="localhost").post(
+        "/admin/login/", {"username": "newcomer", "password": page.context["key"]}
+    )
     assert entered.status_code == 302
 
 
