@@ -42,7 +42,7 @@ async def webhooks(scope: Scope, receive: Receive, send: Send) -> None:
     started = time.perf_counter()
     channel = ""
     try:
-        _, _, channel, public_id = scope["path"].split("/")
+        channel, _, public_id = scope["path"].removeprefix("/webhooks/").partition("/")
         runtime, connection = await _connection(channel, public_id)
         request = await _freeze(scope, receive, runtime)
         response = await _answer(runtime, connection, request)

@@ -5,13 +5,17 @@ Adapters classify what went wrong; what follows is decided here and nowhere else
 
 import asyncio
 import random
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
+import psycopg
 import structlog
+from psycopg_pool import PoolTimeout
 
 from channels_adapters.errors import (
     ChannelError,
@@ -21,7 +25,7 @@ from channels_adapters.errors import (
     Transient,
 )
 from channels_adapters.types import Address, Part, SentMessage
-from hub.ledger.batching import Batcher, Closed
+from hub.ledger.batching import Batcher, Closed, Overloaded
 from hub.ledger.connections import Lease
 from hub.ledger.settle import Sending, Settle, Settler
 from hub.pipeline import crash, metrics
@@ -36,8 +40,11 @@ log = structlog.get_logger(__name__)
 
 SEND_SECONDS = 40.0
 """A send that takes longer has an unknown outcome; shorter than the delivery's lease."""
+_AWAY = (psycopg.OperationalError, PoolTimeout, Overloaded)
+_AWAY_SECONDS = 0.25
 _FIRST_RETRY = 1.0
 _LONGEST_RETRY = 60.0
+_FIXED_RETRY = 5.0
 _MOST_AT_ONCE = 256
 
 _READ = "SELECT id, address, part, platform_id, platform_extra FROM delivery WHERE id = ANY (%s)"
@@ -46,6 +53,8 @@ _EVENT = """
 INSERT INTO event (id, tenant_id, type, connection_id, session_id, delivery_id, data, created)
 VALUES (%s, %s, %s, %s, %s, %s, %s, now())
 """
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +81,22 @@ class Outbox:
     """One per process."""
 
     def __init__(
-        self, *, pools: Pools, vault: Vault, connections: Connections, settler: Settler, lease: Lease, worker_id: UUID
+        self,
+        *,
+        pools: Pools,
+        vault: Vault,
+        connections: Connections,
+        settler: Settler,
+        lease: Lease,
+        worker_id: UUID,
+        fixed_retries: bool = False,
     ) -> None:
         self.pools, self.vault, self.lease, self.worker_id = pools, vault, lease, worker_id
         self._connections = connections
         self._settler = settler
         self.settles: Batcher[Settle, Sending | bool] = Batcher(settler.write, max_items=128)
+        self._fixed_retries = fixed_retries
+        """HUB_RETRY_POLICY: the same wait before each try, or one that doubles."""
         self.pacer = Pacer()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -101,7 +120,7 @@ class Outbox:
         if room <= 0 or self._closing:
             return 0
         sendings = await self._settler.claim(limit=room)
-        for ready in await self._load(sendings):
+        for ready in await self._patiently(lambda: self._load(sendings)):
             self.send_soon(ready)
         return len(sendings)
 
@@ -128,12 +147,29 @@ class Outbox:
         """Settle; what was leased to us by it, ready to be sent."""
         metrics.DELIVERIES.labels(settle.status).inc()
         try:
-            following = await self.settles.submit(settle)
+            following = await self._patiently(lambda: self.settles.submit(settle))
         except Closed:
             return None
         crash.point("settle.after")
-        loaded = await self._load([following]) if isinstance(following, Sending) else []
+        if not isinstance(following, Sending):
+            return None
+        loaded = await self._patiently(lambda: self._load([following]))
         return loaded[0] if loaded else None
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Wait for a database that is away while the delivery is still leased to us.
+
+        An outcome that is known must not become unknown, and a delivery that was never sent not look as if it was.
+        """
+        until = time.monotonic() + self.lease.sending.total_seconds() - SEND_SECONDS
+        while True:
+            try:
+                return await ask()
+            except _AWAY as error:
+                if time.monotonic() > until:
+                    raise
+                log.warning("outbox_waits", reason=type(error).__name__)
+                await asyncio.sleep(_AWAY_SECONDS)
 
     async def _send_chain(self, ready: Ready) -> None:
         current: Ready | None = ready
@@ -198,12 +234,20 @@ class Outbox:
         if isinstance(error, Permanent):
             return _settle(ready, "dead", detail=detail)
         if isinstance(error, Transient):
-            return _retry(ready, detail, error.retry_after)
+            return self._retry(ready, detail, error.retry_after)
         capabilities = ready.connection.adapter.capabilities
         once_more = ready.connection.on_unknown == "resend_once" and ready.attempts < 2
         if capabilities.idempotency != "none" or once_more:
-            return _retry(ready, detail or "no answer", None)
+            return self._retry(ready, detail or "no answer", None)
         return _settle(ready, "unknown", detail=detail or "no answer")
+
+    def _retry(self, ready: Ready, detail: str, retry_after: float | None) -> Settle:
+        base = _FIXED_RETRY if self._fixed_retries else min(_FIRST_RETRY * 2 ** (ready.attempts - 1), _LONGEST_RETRY)
+        wait = max(base * random.uniform(0.8, 1.2), retry_after or 0.0)  # noqa: S311 (jitter, not a secret)
+        left = (ready.expires_at - datetime.now(UTC)).total_seconds()
+        if wait >= left:
+            return _settle(ready, "dead", detail=f"{detail}; the delivery window is over")
+        return replace(_settle(ready, "retry", detail=detail), retry_after=wait)
 
     async def _record(self, ready: Ready, settle: Settle) -> None:
         """Make an end that an operator must see visible; revoked credentials pause the connection."""
@@ -272,12 +316,3 @@ def _gone(sending: Sending) -> Settle:
     return Settle(
         delivery_id=sending.delivery_id, session_id=sending.session_id, status="dead", detail="the connection is gone"
     )
-
-
-def _retry(ready: Ready, detail: str, retry_after: float | None) -> Settle:
-    wait = min(_FIRST_RETRY * 2 ** (ready.attempts - 1), _LONGEST_RETRY) * random.uniform(0.8, 1.2)  # noqa: S311
-    wait = max(wait, retry_after or 0.0)
-    left = (ready.expires_at - datetime.now(UTC)).total_seconds()
-    if wait >= left:
-        return _settle(ready, "dead", detail=f"{detail}; the delivery window is over")
-    return replace(_settle(ready, "retry", detail=detail), retry_after=wait)

@@ -33,6 +33,7 @@ from hub.ledger.live import save_partials
 from hub.pipeline import crash, metrics, notices
 from hub.pipeline.bodies import Body, body_cell, pack, pack_address, unpack_address
 from hub.pipeline.connections import Connections, LiveConnection
+from hub.pipeline.errors import ConnectionUnknown
 from hub.pipeline.inbox import Recent
 from hub.pipeline.inputs import Inputs, input_options, read_bodies
 from hub.pipeline.live import LiveWriter
@@ -48,6 +49,8 @@ from tenants.ids import uuid7
 
 log = structlog.get_logger(__name__)
 
+_WAITING_NODES = frozenset({"core", "tools", "condense"})
+"""Steps that wait for models and tools; the rest of a turn is our own handling."""
 _TITLE_CHARS = 60
 _TITLE = """
 UPDATE session s SET title = i.title FROM unnest(%(id)s::uuid[], %(title)s::bytea[]) AS i(id, title)
@@ -137,10 +140,10 @@ class Turns:
         await self._partials.close()
 
     async def prepare(self, claimed: Claimed) -> Run:
-        """A run for a leased turn; raises LookupError when its connection is gone."""
+        """A run for a leased turn; raises ConnectionUnknown when its connection is gone."""
         connection = await self._connections.by_id(claimed.tenant_id, claimed.connection_id)
         if connection is None:
-            raise LookupError(f"connection {claimed.connection_id} is gone")
+            raise ConnectionUnknown(f"connection {claimed.connection_id} is gone")
         await self._vault.load(claimed.tenant_id)
         return Run(claimed, connection)
 
@@ -158,10 +161,37 @@ class Turns:
 
     async def stop(self, run: Run) -> Committed:
         """After `run` was cancelled for a stop button: what was said so far is the answer."""
-        if run.input is None:
-            raise Fenced
-        run.result = self._agents.stopped(run.input)
+        if run.input is None:  # stopped before the agent began
+            state = SessionState(version=run.claimed.version + 1, buffer=_empty())
+            run.result = TurnResult(text="", finish="stopped", state=state)
+        else:
+            run.result = self._agents.stopped(run.input)
         return await self._commit(run)
+
+    async def bury(self, claimed: Claimed, reason: str) -> Committed:
+        """End a turn that cannot be run at all: a stored apology that is sent nowhere. Raises Fenced."""
+        await self._vault.load(claimed.tenant_id)
+        message_id, body = uuid7(), Body(text=notices.text("failed", "en"), finish="error")
+        committed = await self._commits.submit(
+            Commit(
+                tenant_id=claimed.tenant_id,
+                session_id=claimed.session_id,
+                turn_id=claimed.turn_id,
+                fence=claimed.fence,
+                message_id=message_id,
+                body=self._vault.seal(body_cell(claimed.tenant_id, message_id), pack(body)),
+                status="dead",
+                error=f"given up after {claimed.attempts} attempts: {reason}",
+            )
+        )
+        if committed is None:
+            raise Fenced
+        chunk = message_chunk(
+            message_id, committed.seq, role="assistant", body=body, turn_id=claimed.turn_id, status="final"
+        )
+        self._streams.stored(claimed.tenant_id, claimed.session_id, chunk)
+        metrics.TURNS.labels("dead").inc()
+        return committed
 
     # ---- while the message commits -----------------------------------------------------------------------------
 
@@ -318,7 +348,10 @@ class Turns:
         self._streams.stored(run.claimed.tenant_id, run.claimed.session_id, chunk)
         self.places.committed(run.claimed.session_id, seq=committed.seq, version=committed.version)
         metrics.TURNS.labels(_status(run, result)).inc()
-        metrics.TURN_SECONDS.observe(time.monotonic() - run.started)
+        seconds = time.monotonic() - run.started
+        metrics.TURN_SECONDS.observe(seconds)
+        waited = sum(step.duration_ms for step in result.steps if step.node in _WAITING_NODES) / 1000
+        metrics.HANDLING.observe(max(seconds - waited, 0.0))
 
     def _parts(self, run: Run, result: TurnResult) -> Sequence[Part]:
         if run.connection.adapter.capabilities.pull or not result.text:
@@ -379,7 +412,7 @@ class Turns:
 
     async def _save(self, conn: Any, rows: Sequence[Commit]) -> None:
         """What agents, memory and tenants write in the commit's transaction."""
-        runs = [self._ending[row.turn_id] for row in rows]
+        runs = [self._ending[row.turn_id] for row in rows if row.turn_id in self._ending]
         pairs = [(run.input, run.result) for run in runs if run.input is not None and run.result is not None]
         if pairs:
             await self._agents.save(conn, pairs)

@@ -1,7 +1,7 @@
 """The five ledgers of a run, and whether they agree: nothing lost, nothing twice, nothing out of order.
 
-driver (what was acknowledged), inbox, turns, deliveries, what the platform saw; with the model server's log and what web
-clients received. `check` is pure, so that planted faults prove that it sees them.
+Driver (what was acknowledged), inbox, turns, deliveries, what the platform saw; with the model server's log and what
+web clients received. `check` is pure, so that planted faults prove that it sees them.
 """
 
 import json
@@ -41,6 +41,8 @@ class TurnEnd:
     error: str = ""
     model_runs: int = 0
     """Usage rows of model calls."""
+    model: str = "scripted"
+    """Empty where the turn needed none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +136,10 @@ class Report:
         self.violations.setdefault(name, []).append(what)
 
     def json(self) -> str:
-        shown = {name: [*found[:5], *([f"… {len(found)} in all"] if len(found) > 5 else [])] for name, found in
-                 self.violations.items()}
+        shown = {
+            name: [*found[:5], *([f"… {len(found)} in all"] if len(found) > 5 else [])]
+            for name, found in self.violations.items()
+        }
         return json.dumps({**asdict(self), "violations": shown, "clean": self.clean}, ensure_ascii=False)
 
 
@@ -313,7 +317,7 @@ def _accounted(ledgers: Ledgers, report: Report) -> None:
     if booked > ledgers.model_calls:
         report.blame("I8", f"{booked} model calls are booked, {ledgers.model_calls} were made")
     for turn in ledgers.turns:
-        if turn.kind == "reply" and turn.status == "finished" and not turn.model_runs:
+        if turn.kind == "reply" and turn.status == "finished" and turn.model and not turn.model_runs:
             report.blame("I8", f"turn {turn.id} finished and nothing is booked for it")
     report.counts["wasted_model_calls"] = ledgers.model_calls - booked
 
