@@ -323,7 +323,7 @@ class Rig:
         self.nodes.append(node)
         return node
 
-    async def have(self, *, gateways: int = 1, runners: int = 1, role: str = "all") -> None:
+    async def have(self, *, gateways: int = 1, runners: int = 1, role: str = "gateway") -> None:
         """Start what is missing of so many living gateways (of this role) and runners."""
         missing = gateways - len(self.gateways())
         starts = [self.gateway(role=role) for _ in range(missing)]
