@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import flatten
 from django.db import models
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
@@ -145,8 +146,8 @@ class ReadOnlyAdmin(ConsoleAdmin):
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Sequence[Any]:
-        """All of them."""
-        return self.get_fields(request, obj)
+        """All of them, out of their rows."""
+        return flatten(list(self.get_fields(request, obj)))
 
 
 class ChoiceFilter(admin.SimpleListFilter):

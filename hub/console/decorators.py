@@ -1,6 +1,6 @@
 """The theme's decorators with their types kept."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from unfold import decorators
@@ -8,9 +8,9 @@ from unfold import decorators
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def display(*, description: Any, label: Mapping[str, str] | None = None) -> Callable[[F], F]:
-    """A column or read-only field; `label` draws values as coloured labels."""
-    marked: Callable[[F], F] = decorators.display(description=description, label=label)
+def display(*, description: Any) -> Callable[[F], F]:
+    """A column or read-only field."""
+    marked: Callable[[F], F] = decorators.display(description=description)
     return marked
 
 

@@ -30,6 +30,11 @@ def usage_bar(used: int, limit: int, *, alert_at: float, reserved: int = 0) -> S
     )
 
 
+def badge(tone: str, text: object) -> SafeString:
+    """A coloured word; tones are good, info, warn and bad."""
+    return format_html('<span class="badge badge-{}">{}</span>', tone, text)
+
+
 def copyable(text: str) -> SafeString:
     """A value with a button that copies it."""
     return format_html(
@@ -44,7 +49,9 @@ def link(model: str, ident: UUID | None, text: str = "") -> SafeString | str:
     """A link to a row's page; a dash without one."""
     if ident is None:
         return DASH
-    return format_html('<a href="{}">{}</a>', reverse(f"admin:{model}_change", args=[ident]), text or short(ident))
+    return format_html(
+        '<a class="row-link" href="{}">{}</a>', reverse(f"admin:{model}_change", args=[ident]), text or short(ident)
+    )
 
 
 def short(ident: UUID) -> str:

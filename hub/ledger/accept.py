@@ -189,8 +189,8 @@ WITH input AS (
               new.refused_at IS DISTINCT FROM old.refused_at AS notify
 ), placed AS (
     SELECT r.*, h.id AS held_id, h.last_seq - r.n + r.nth AS seq, h.owner, h.fence, h.version,
-           h.turn_id IS NOT DISTINCT FROM g.turn_id AS fused, g.turn_id AS lead_turn, h.was_merge_due, h.was_counted, h.notify,
-           h.due_turns, h.subject_id AS held_subject, coalesce(h.agent_id, r.agent_id) AS held_agent, h.unsettled
+           h.turn_id IS NOT DISTINCT FROM g.turn_id AS fused, g.turn_id AS lead_turn, h.was_merge_due, h.was_counted,
+           h.notify, h.due_turns, h.subject_id AS held_subject, coalesce(h.agent_id, r.agent_id) AS held_agent, h.unsettled
     FROM ranked r JOIN grouped g USING (connection_id, address_hash) JOIN held h USING (connection_id, address_hash)
 ), counted AS (
     UPDATE quota q SET used = q.used + x.used, reserved = q.reserved + x.reserved

@@ -44,6 +44,7 @@ _AWAY = (psycopg.OperationalError, PoolTimeout, Overloaded)
 _AWAY_SECONDS = 0.25
 _FIRST_RETRY = 1.0
 _LONGEST_RETRY = 60.0
+_FIXED_RETRY = 5.0
 _MOST_AT_ONCE = 256
 
 _READ = "SELECT id, address, part, platform_id, platform_extra FROM delivery WHERE id = ANY (%s)"
@@ -80,12 +81,22 @@ class Outbox:
     """One per process."""
 
     def __init__(
-        self, *, pools: Pools, vault: Vault, connections: Connections, settler: Settler, lease: Lease, worker_id: UUID
+        self,
+        *,
+        pools: Pools,
+        vault: Vault,
+        connections: Connections,
+        settler: Settler,
+        lease: Lease,
+        worker_id: UUID,
+        fixed_retries: bool = False,
     ) -> None:
         self.pools, self.vault, self.lease, self.worker_id = pools, vault, lease, worker_id
         self._connections = connections
         self._settler = settler
         self.settles: Batcher[Settle, Sending | bool] = Batcher(settler.write, max_items=128)
+        self._fixed_retries = fixed_retries
+        """HUB_RETRY_POLICY: the same wait before each try, or one that doubles."""
         self.pacer = Pacer()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -223,12 +234,20 @@ class Outbox:
         if isinstance(error, Permanent):
             return _settle(ready, "dead", detail=detail)
         if isinstance(error, Transient):
-            return _retry(ready, detail, error.retry_after)
+            return self._retry(ready, detail, error.retry_after)
         capabilities = ready.connection.adapter.capabilities
         once_more = ready.connection.on_unknown == "resend_once" and ready.attempts < 2
         if capabilities.idempotency != "none" or once_more:
-            return _retry(ready, detail or "no answer", None)
+            return self._retry(ready, detail or "no answer", None)
         return _settle(ready, "unknown", detail=detail or "no answer")
+
+    def _retry(self, ready: Ready, detail: str, retry_after: float | None) -> Settle:
+        base = _FIXED_RETRY if self._fixed_retries else min(_FIRST_RETRY * 2 ** (ready.attempts - 1), _LONGEST_RETRY)
+        wait = max(base * random.uniform(0.8, 1.2), retry_after or 0.0)  # noqa: S311 (jitter, not a secret)
+        left = (ready.expires_at - datetime.now(UTC)).total_seconds()
+        if wait >= left:
+            return _settle(ready, "dead", detail=f"{detail}; the delivery window is over")
+        return replace(_settle(ready, "retry", detail=detail), retry_after=wait)
 
     async def _record(self, ready: Ready, settle: Settle) -> None:
         """Make an end that an operator must see visible; revoked credentials pause the connection."""
@@ -297,12 +316,3 @@ def _gone(sending: Sending) -> Settle:
     return Settle(
         delivery_id=sending.delivery_id, session_id=sending.session_id, status="dead", detail="the connection is gone"
     )
-
-
-def _retry(ready: Ready, detail: str, retry_after: float | None) -> Settle:
-    wait = min(_FIRST_RETRY * 2 ** (ready.attempts - 1), _LONGEST_RETRY) * random.uniform(0.8, 1.2)  # noqa: S311
-    wait = max(wait, retry_after or 0.0)
-    left = (ready.expires_at - datetime.now(UTC)).total_seconds()
-    if wait >= left:
-        return _settle(ready, "dead", detail=f"{detail}; the delivery window is over")
-    return replace(_settle(ready, "retry", detail=detail), retry_after=wait)

@@ -33,7 +33,9 @@ from hub.ledger.live import save_partials
 from hub.pipeline import crash, metrics, notices
 from hub.pipeline.bodies import Body, body_cell, pack, pack_address, unpack_address
 from hub.pipeline.connections import Connections, LiveConnection
+from hub.pipeline.errors import ConnectionUnknown
 from hub.pipeline.inbox import Recent
+from hub.pipeline.inline import Inline
 from hub.pipeline.inputs import Inputs, input_options, read_bodies
 from hub.pipeline.live import LiveWriter
 from hub.pipeline.messages import message_chunk
@@ -48,6 +50,8 @@ from tenants.ids import uuid7
 
 log = structlog.get_logger(__name__)
 
+_WAITING_NODES = frozenset({"core", "tools", "condense"})
+"""Steps that wait for models and tools; the rest of a turn is our own handling."""
 _TITLE_CHARS = 60
 _TITLE = """
 UPDATE session s SET title = i.title FROM unnest(%(id)s::uuid[], %(title)s::bytea[]) AS i(id, title)
@@ -125,6 +129,7 @@ class Turns:
         self._connections, self._streams, self._outbox, self._recent = connections, streams, outbox, recent
         self.places = places
         self._ending: dict[UUID, Run] = {}
+        self.inline = Inline()
         self.summarise: Callable[[UUID, UUID], None] = lambda *_: None
         """Gets the batch that a committed turn has frozen; what is lost here is found by the sweep."""
         committer = Committer(pools.app, lease=outbox.lease, worker_id=worker_id, companions=[self._save])
@@ -137,10 +142,10 @@ class Turns:
         await self._partials.close()
 
     async def prepare(self, claimed: Claimed) -> Run:
-        """A run for a leased turn; raises LookupError when its connection is gone."""
+        """A run for a leased turn; raises ConnectionUnknown when its connection is gone."""
         connection = await self._connections.by_id(claimed.tenant_id, claimed.connection_id)
         if connection is None:
-            raise LookupError(f"connection {claimed.connection_id} is gone")
+            raise ConnectionUnknown(f"connection {claimed.connection_id} is gone")
         await self._vault.load(claimed.tenant_id)
         return Run(claimed, connection)
 
@@ -158,10 +163,37 @@ class Turns:
 
     async def stop(self, run: Run) -> Committed:
         """After `run` was cancelled for a stop button: what was said so far is the answer."""
-        if run.input is None:
-            raise Fenced
-        run.result = self._agents.stopped(run.input)
+        if run.input is None:  # stopped before the agent began
+            state = SessionState(version=run.claimed.version + 1, buffer=_empty())
+            run.result = TurnResult(text="", finish="stopped", state=state)
+        else:
+            run.result = self._agents.stopped(run.input)
         return await self._commit(run)
+
+    async def bury(self, claimed: Claimed, reason: str) -> Committed:
+        """End a turn that cannot be run at all: a stored apology that is sent nowhere. Raises Fenced."""
+        await self._vault.load(claimed.tenant_id)
+        message_id, body = uuid7(), Body(text=notices.text("failed", "en"), finish="error")
+        committed = await self._commits.submit(
+            Commit(
+                tenant_id=claimed.tenant_id,
+                session_id=claimed.session_id,
+                turn_id=claimed.turn_id,
+                fence=claimed.fence,
+                message_id=message_id,
+                body=self._vault.seal(body_cell(claimed.tenant_id, message_id), pack(body)),
+                status="dead",
+                error=f"given up after {claimed.attempts} attempts: {reason}",
+            )
+        )
+        if committed is None:
+            raise Fenced
+        chunk = message_chunk(
+            message_id, committed.seq, role="assistant", body=body, turn_id=claimed.turn_id, status="final"
+        )
+        self._streams.stored(claimed.tenant_id, claimed.session_id, chunk)
+        metrics.TURNS.labels("dead").inc()
+        return committed
 
     # ---- while the message commits -----------------------------------------------------------------------------
 
@@ -318,11 +350,18 @@ class Turns:
         self._streams.stored(run.claimed.tenant_id, run.claimed.session_id, chunk)
         self.places.committed(run.claimed.session_id, seq=committed.seq, version=committed.version)
         metrics.TURNS.labels(_status(run, result)).inc()
-        metrics.TURN_SECONDS.observe(time.monotonic() - run.started)
+        seconds = time.monotonic() - run.started
+        metrics.TURN_SECONDS.observe(seconds)
+        waited = sum(step.duration_ms for step in result.steps if step.node in _WAITING_NODES) / 1000
+        metrics.HANDLING.observe(max(seconds - waited, 0.0))
 
     def _parts(self, run: Run, result: TurnResult) -> Sequence[Part]:
-        if run.connection.adapter.capabilities.pull or not result.text:
+        abilities = run.connection.adapter.capabilities
+        if abilities.pull or not result.text:
             return ()
+        asked = [body.external_id for body in run.bodies]
+        if abilities.sync_reply != "none" and self.inline.hand_over(run.connection.id, asked):
+            return ()  # the answer goes out in the response that waits for it
         reply = Reply(
             text=result.text,
             in_reply_to=tuple(body.external_id for body in run.bodies if body.external_id),
@@ -379,7 +418,7 @@ class Turns:
 
     async def _save(self, conn: Any, rows: Sequence[Commit]) -> None:
         """What agents, memory and tenants write in the commit's transaction."""
-        runs = [self._ending[row.turn_id] for row in rows]
+        runs = [self._ending[row.turn_id] for row in rows if row.turn_id in self._ending]
         pairs = [(run.input, run.result) for run in runs if run.input is not None and run.result is not None]
         if pairs:
             await self._agents.save(conn, pairs)

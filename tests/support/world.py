@@ -1,4 +1,4 @@
-"""A whole hub process inside a test (fixtures: `tests.support.runtime`): a Runtime on the test database, one tenant, one agent, a connection per channel.
+"""A whole hub process inside a test: a Runtime on the test database, one tenant, one agent, a connection per channel.
 
 async def test_…(hub_runtime: World) -> None:
     await hub_runtime.arrive("telegram", "hi", number=1)           # a signed webhook, verified, parsed, accepted

@@ -10,7 +10,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from hub.console.base import ChoiceFilter, ConsoleAdmin, Form, Rank, ReadOnlyAdmin, _, capitalise, site
 from hub.console.decorators import display
-from hub.console.drawing import DASH, link, short, trace_table
+from hub.console.drawing import DASH, badge, link, short, trace_table
 from hub.console.transcript import transcript
 from hub.models import Message, Session, SessionOwner, Turn, TurnStatus
 from hub.pipeline.operating import name_session
@@ -20,10 +20,10 @@ from tenants.context import current
 TURN_LABEL = {
     "due": "info",
     "running": "info",
-    "finished": "success",
-    "stopped": "warning",
-    "failed": "warning",
-    "dead": "danger",
+    "finished": "good",
+    "stopped": "warn",
+    "failed": "warn",
+    "dead": "bad",
 }
 RECENT_SESSIONS = 50
 
@@ -180,30 +180,22 @@ class TurnAdmin(ReadOnlyAdmin):
     list_display = ("created", "shown_status", "shown_session", "model", "used", "attempts", "lasted", "error")
     list_filter = (TurnStatusFilter,)
     fields = (
-        "shown_status",
-        "kind",
-        "shown_session",
-        "first_seq",
-        "last_seq",
-        "attempts",
-        "fence",
-        "model",
-        "used",
-        "reason",
-        "error",
-        "created",
-        "started_at",
-        "first_token_at",
-        "finished_at",
-        "lasted",
+        ("shown_status", "shown_session"),
         "shown_trace",
+        ("model", "used"),
+        ("lasted", "attempts"),
+        ("created", "started_at"),
+        ("first_token_at", "finished_at"),
+        ("first_seq", "last_seq"),
+        ("kind", "fence"),
+        ("reason", "error"),
     )
     ordering = ("-created",)
 
-    @display(description=_("status"), label=TURN_LABEL)
-    def shown_status(self, obj: Turn) -> tuple[str, str]:
+    @display(description=_("status"))
+    def shown_status(self, obj: Turn) -> SafeString:
         """The status, coloured."""
-        return obj.status, obj.get_status_display()
+        return badge(TURN_LABEL[obj.status], obj.get_status_display())
 
     @display(description=_("session"))
     def shown_session(self, obj: Turn) -> SafeString | str:

@@ -11,7 +11,7 @@ from unfold.admin import TabularInline
 
 from hub.console.base import ChoiceFilter, ConsoleAdmin, Form, Rank, ReadOnlyAdmin, _, site
 from hub.console.decorators import display
-from hub.console.drawing import usage_bar
+from hub.console.drawing import badge, usage_bar
 from hub.console.tenancy import seat
 from hub.console.words import METRICS
 from tenants.models import Metric, Plan, PlanQuota, Quota, Tenant, Usage
@@ -102,10 +102,12 @@ class TenantAdmin(ConsoleAdmin):
         form = super().get_form(request, obj, change, **kwargs)
         return form if change else type("NewTenantForm", (_NewTenantMixin, form), {})
 
-    @display(description=_("status"), label={"active": "success", "suspended": "danger"})
-    def shown_status(self, obj: Tenant) -> tuple[str, str]:
+    @display(description=_("status"))
+    def shown_status(self, obj: Tenant) -> SafeString:
         """The status, coloured."""
-        return obj.status, obj.get_status_display()
+        return badge(
+            "good" if obj.status == "active" else "bad", _("active") if obj.status == "active" else _("suspended")
+        )
 
     @display(description=_("used"))
     def standing(self, obj: Tenant) -> SafeString:

@@ -219,7 +219,8 @@ class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
     class Meta:
         model = ApiKey
         fields = (
-            "id", "name", "prefix", "scopes", "agent_id", "key", "created_at", "last_used_at", "expires_at", "revoked_at"
+            "id", "name", "prefix", "scopes", "agent_id", "key", "created_at", "last_used_at", "expires_at",
+            "revoked_at",
         )  # fmt: skip
         read_only_fields = ("id", "prefix", "created_at", "last_used_at", "revoked_at")
 
