@@ -102,6 +102,8 @@ class Runner:
         task, run = self._running.get(session_id), self._runs.get(session_id)
         if task is None or run is None:
             return False
+        if run.ending:  # all of it was said; a cancelled commit could be stored and yet never sent
+            return True
         run.stopping = True
         task.cancel()
         return True
