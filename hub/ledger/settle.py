@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from hub.ledger import literals
+from tenants.db import literals
 from hub.ledger.connections import Lease, RoleConnection
 
 SettledStatus = Literal["sent", "retry", "unknown", "dead", "live"]
