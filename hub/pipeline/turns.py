@@ -24,7 +24,7 @@ from agents.types import (
     TurnResult,
 )
 from channels_adapters.types import Address, Part, Reply
-from hub.ledger import literals
+from tenants.db import literals
 from hub.ledger.accept import Accept
 from hub.ledger.batching import Batcher
 from hub.ledger.claim import Claimed
