@@ -10,7 +10,7 @@ from uuid import UUID
 
 import psycopg
 
-from hub.ledger import literals
+from tenants.db import literals
 from hub.ledger.connections import Lease, RoleConnection
 
 RESERVED_TOKENS = 4000

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from hub.ledger import literals
+from tenants.db import literals
 from hub.ledger.accept import RESERVED_TOKENS
 from hub.ledger.connections import Lease, RoleConnection
 

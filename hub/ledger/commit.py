@@ -13,7 +13,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from hub.ledger import literals
+from tenants.db import literals
 from hub.ledger.connections import Lease
 
 Connection = AsyncConnection[Any]

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from hub.ledger import literals
+from tenants.db import literals
 from hub.ledger.connections import Lease, RoleConnection
 
 SCANNER_LOCK = 0x4855_4253_4341_4E00

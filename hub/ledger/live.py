@@ -11,7 +11,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from hub.ledger import literals
+from tenants.db import literals
 from hub.ledger.connections import Lease
 
 _PARTIAL = """

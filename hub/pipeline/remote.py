@@ -38,6 +38,7 @@ class RedisLink:
         self._queue: asyncio.Queue[tuple[UUID, UUID, Chunk]] = asyncio.Queue(_MOST_QUEUED)
         self._tasks: list[asyncio.Task[None]] = []
         self._followed: dict[str, tuple[UUID, UUID]] = {}
+        self._waking: set[UUID] = set()
         self._pubsub: Any = None
         self.received: Callable[[UUID, Chunk], None] = lambda *_: None
         self.woken: Callable[[UUID], None] = lambda _: None
@@ -62,8 +63,14 @@ class RedisLink:
     # ---- wake-ups ----------------------------------------------------------------------------------------------
 
     def wake(self, session_id: UUID) -> None:
-        """Tell runners elsewhere that a session is due."""
-        self._later(WAKE, session_id.hex)
+        """Tell runners elsewhere that a session is due; what is said at the same moment travels as one message."""
+        if not self._waking:
+            asyncio.get_running_loop().call_soon(self._wake_all)
+        self._waking.add(session_id)
+
+    def _wake_all(self) -> None:
+        waking, self._waking = self._waking, set()
+        self._later(WAKE, " ".join(session_id.hex for session_id in waking))
 
     def stop_turn(self, session_id: UUID) -> None:
         """Tell the runner elsewhere that its turn is to end."""
@@ -189,7 +196,8 @@ class RedisLink:
 
     def _receive(self, channel: str, data: bytes) -> None:
         if channel == WAKE:
-            self.woken(UUID(hex=_text(data)))
+            for due in _text(data).split():
+                self.woken(UUID(hex=due))
         elif channel == STOP:
             self.stopped(UUID(hex=_text(data)))
         elif channel in self._followed:

@@ -24,7 +24,7 @@ from agents.types import (
     TurnResult,
 )
 from channels_adapters.types import Address, Part, Reply
-from hub.ledger import literals
+from tenants.db import literals
 from hub.ledger.accept import Accept
 from hub.ledger.batching import Batcher
 from hub.ledger.claim import Claimed
@@ -35,6 +35,7 @@ from hub.pipeline.bodies import Body, body_cell, pack, pack_address, unpack_addr
 from hub.pipeline.connections import Connections, LiveConnection
 from hub.pipeline.errors import ConnectionUnknown
 from hub.pipeline.inbox import Recent
+from hub.pipeline.inline import Inline
 from hub.pipeline.inputs import Inputs, input_options, read_bodies
 from hub.pipeline.live import LiveWriter, Shown, left_behind
 from hub.pipeline.messages import message_chunk
@@ -130,6 +131,7 @@ class Turns:
         self._connections, self._streams, self._outbox, self._recent = connections, streams, outbox, recent
         self.places = places
         self._ending: dict[UUID, Run] = {}
+        self.inline = Inline()
         self.summarise: Callable[[UUID, UUID], None] = lambda *_: None
         """Gets the batch that a committed turn has frozen; what is lost here is found by the sweep."""
         committer = Committer(pools.app, lease=outbox.lease, worker_id=worker_id, companions=[self._save])
@@ -367,8 +369,12 @@ class Turns:
         text = result.text
         if run.shown is not None and not text:  # people see the beginning of something: it gets an end
             text = notices.text("failed", run.connection.language)
-        if run.connection.adapter.capabilities.pull or not text:
+        abilities = run.connection.adapter.capabilities
+        if abilities.pull or not text:
             return ()
+        asked = [body.external_id for body in run.bodies]
+        if abilities.sync_reply != "none" and self.inline.hand_over(run.connection.id, asked):
+            return ()  # the answer goes out in the response that waits for it
         reply = Reply(
             text=text,
             in_reply_to=tuple(body.external_id for body in run.bodies if body.external_id),

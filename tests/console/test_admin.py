@@ -81,6 +81,25 @@ def test_ranks(acme: World, login: Login) -> None:
     assert [status(role, users) for role in ("viewer", "operator", "owner")] == [403, 403, 403]
 
 
+@pytest.mark.parametrize("who", ["staff", "viewer", "operator", "owner"])
+def test_every_page_of_a_row_opens(who: str, staff: User, acme: World, login: Login) -> None:
+    client = login(staff if who == "staff" else acme.users[who])
+    pages = {
+        "hub/connection": acme.connections["telegram"].id,
+        "agents/agent": acme.agent.id,
+        "hub/session": acme.session.id,
+        "hub/message": acme.messages[0].id,
+        "hub/turn": acme.turn.id,
+        "hub/delivery": acme.deliveries["dead"].id,
+        "tenants/tenant": acme.tenant.id,
+    }
+    for page, ident in pages.items():
+        response = client.get(f"/admin/{page}/{ident}/change/")
+        assert response.status_code == 200, page
+        assert "sk-very-secret" not in response.text
+        assert "hush" not in response.text
+
+
 def test_quotas_are_bars(acme: World, login: Login) -> None:
     page = login(acme.users["owner"]).get("/admin/tenants/quota/")
     assert 'class="bar-fill bar-' in page.text

@@ -133,6 +133,49 @@ def test_what_is_written_without_a_network_is_sent_once(address: str) -> None:
         assert page.locator(".entry.user").count() == 2
 
 
+def test_a_message_that_no_frame_holds_stays_in_the_box(address: str) -> None:
+    with browsing() as page:
+        page.goto(address)
+        page.wait_for_selector("#link[data-state=online]")
+        send(page, "长" * 25_000)
+        assert "too long" in page.locator("#hint").inner_text()
+        assert page.locator(".pending").count() == 0
+        assert len(page.input_value("#text")) == 25_000
+
+
+def test_the_console_behind_the_real_server(house: House, uvicorn_gateway: Gateway) -> None:  # noqa: F811
+    from tests.console.world import PASSWORD
+    from tests.edges.conftest import apart
+
+    def make() -> str:
+        from django.contrib.auth.models import User
+
+        from tenants.context import tenant_scope
+        from tenants.members import add_member
+        from tenants.models import Tenant
+
+        user = User.objects.create_user(f"owner-{house.tenant_id.hex}", password=PASSWORD)
+        with tenant_scope(house.tenant_id):
+            tenant = Tenant.objects.get()
+        add_member(tenant, user.pk, "owner")
+        return str(user.username)
+
+    name = apart(make)
+    with browsing() as page:
+        page.goto(f"{uvicorn_gateway.url}/admin/")
+        page.fill("#id_username", name)
+        page.fill("#id_password", PASSWORD)
+        page.click("#login-form button[type=submit]")
+        page.wait_for_selector(".overview .bar")
+        page.goto(f"{uvicorn_gateway.url}/admin/agents/agent/")
+        page.locator("#result_list, table").get_by_text(house.agent).first.wait_for()
+        found = page.goto(f"{uvicorn_gateway.url}/api/v1/tenant/")
+        assert found.json()["id"] == str(house.tenant_id)
+        page.goto(f"{uvicorn_gateway.url}/api/docs/")
+        page.locator(".swagger-ui .opblock").first.wait_for()
+        shot(page, "swagger")
+
+
 def test_on_a_phone_in_chinese_and_dark(address: str) -> None:
     phone = {"viewport": {"width": 390, "height": 780}, "locale": "zh-CN", "color_scheme": "dark"}
     with browsing(**phone) as page:

@@ -69,21 +69,29 @@ async def test_in_once_and_out_once(gateway: Gateway, house: House, callback: An
     assert callback.empty()
 
 
-async def test_an_answer_in_the_response(gateway: Gateway, house: House) -> None:
-    row = house.connect_row("webhook", secret=SECRET, answer="inline", inline_limit=10.0)
-    url = gateway.url + row.webhook_path
+async def test_an_answer_goes_out_once_in_the_response_or_later(
+    uvicorn_gateway: Gateway, house: House, callback: Any
+) -> None:
+    inline: Any = {"secret": SECRET, "answer": "inline", "callback_url": callback.url}
+    url = uvicorn_gateway.url + house.connect_row("webhook", inline_limit=10.0, **inline).webhook_path
 
     async def ask(n: int) -> Any:
-        body = message(f"number {n}! [[echo]]")
+        body = message(f"number {n}! [[echo]]", ident=f"q{n}", conversation=f"c{n}")
         return (await post(url, body, signed(body)))[1]
 
     answers = await asyncio.gather(*(ask(n) for n in range(4)))
     assert all(f"number {n}!" in answer["reply"] for n, answer in enumerate(answers)), answers
-    slow = house.connect_row("webhook", secret=SECRET, answer="inline", inline_limit=0.6)
-    body = message("slow [[normal chunks=60 delay=0.1]]")
+    repeated = await ask(2)
+    assert repeated["outcome"] == "duplicate" and repeated["reply"] == answers[2]["reply"]
+    await asyncio.sleep(0.3)
+    assert callback.empty()
+    slow = house.connect_row("webhook", inline_limit=0.6, **inline)
+    body = message("slow [[normal chunks=15 delay=0.1]]", ident="slow")
     started = time.monotonic()
-    status, answer = await post(gateway.url + slow.webhook_path, body, signed(body))
+    status, answer = await post(uvicorn_gateway.url + slow.webhook_path, body, signed(body))
     assert (status, answer) == (200, {"outcome": "new"}) and time.monotonic() - started < 3
+    async with asyncio.timeout(15):
+        assert (await callback.get())["body"]["data"]["in_reply_to"] == "slow"
 
 
 async def test_refusals(gateway: Gateway, house: House) -> None:

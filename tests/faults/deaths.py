@@ -22,7 +22,7 @@ SELECT s.id FROM session s JOIN unnest(%s::uuid[], %s::bigint[]) AS h(id, fence)
 WHERE s.fence > h.fence OR s.turn_id IS NULL
 """
 GROWING = ("live.after_open", "live.after_send", "checkpoint.after")
-"""Points that only a long answer reaches; see `growing`."""
+"""Points that only a long answer reaches; see `growing.py`."""
 POINTS = tuple(name for name in crash.POINTS if name not in GROWING)
 _DYING = ("accept.before_commit", "accept.after_commit", "webhook.before_answer")
 
@@ -61,6 +61,9 @@ def _slowly(rig: Rig) -> Iterator[None]:
 
 async def takeover(rig: Rig, victim: Node, strike: Callable[[], object], *, seconds: float = 20.0) -> list[float]:
     """Strike, then measure for each turn that the victim held how long until it is claimed again."""
+    until = time.monotonic() + 5.0
+    while len(await rig.rows(_HELD, victim.process.pid, rig.planted.tenant)) < 2 and time.monotonic() < until:
+        await asyncio.sleep(0.02)
     strike()
     began = time.monotonic()
     held = await rig.rows(_HELD, victim.process.pid, rig.planted.tenant)
@@ -134,26 +137,29 @@ def passages(name: str) -> int:
 async def crash_points(rig: Rig, dose: Dose, *, points: Sequence[str] = POINTS) -> Result:
     """Each named point ends a process under load, several at once; a process without a fault goes on beside them."""
     result = Result(name="every crash point")
-    visited: dict[str, int] = {}
-    await rig.have(gateways=1, runners=0)
-    for start in range(0, len(points), 4):
-        batch = points[start : start + 4]
-        driver = rig.drive(dose, seed=start)
-        nodes = {name: await _armed(rig, name) for name in batch}
-        await asyncio.gather(*(rig.ready(node) for node in nodes.values()))
-        sending = asyncio.create_task(driver.run())
-        for node in nodes.values():
-            await _ends(node, sending)
-        await sending
-        for name, node in nodes.items():
-            visited[name] = node.process.poll() or 0
-            node.stop()
-    result.sent = sum(len(driver.acked) for driver in rig.drivers)
-    result.faults = sum(code == 137 for code in visited.values())
+    await rig.have(gateways=1, runners=1)
+    for round_ in range(dose.faults):
+        for start in range(0, len(points), 4):
+            await _visit(rig, dose, points[start : start + 4], result, seed=1000 * round_ + start)
     result.report = await settle_and_check(rig, seconds=90)
-    for name, code in visited.items():
-        result.need(code == 137, f"{name} was not reached (exit {code})")
+    result.figures["points"] = len(points)
     return result.done()
+
+
+async def _visit(rig: Rig, dose: Dose, points: Sequence[str], result: Result, *, seed: int) -> None:
+    nodes = {name: await _armed(rig, name) for name in points}
+    await asyncio.gather(*(rig.ready(node) for node in nodes.values()))
+    driver = rig.drive(dose, seed=seed)
+    sending = asyncio.create_task(driver.run())
+    for node in nodes.values():
+        await _ends(node, sending)
+    await sending
+    result.sent += len(driver.acked)
+    for name, node in nodes.items():
+        code = node.process.poll()
+        result.faults += code == 137
+        result.need(code == 137, f"{name} was not reached (exit {code})")
+        node.kill()
 
 
 async def _armed(rig: Rig, name: str) -> Node:

@@ -228,6 +228,9 @@ def _delivered(ledgers: Ledgers, report: Report) -> None:
     without = final - {row.turn for row in ledgers.deliveries}
     for turn in sorted(without):
         report.blame("I4", f"turn {turn} has no delivery")
+    ends: dict[str, set[str]] = defaultdict(set)
+    for row in ledgers.deliveries:
+        ends[row.turn].add(row.status)
     told: dict[tuple[str, str, int], set[str]] = defaultdict(set)
     for shown in ledgers.shown:
         for key in shown.answers:
@@ -236,15 +239,14 @@ def _delivered(ledgers: Ledgers, report: Report) -> None:
     if len(twice) > ledgers.may_repeat:
         for place in twice:
             report.blame("I4", f"answered {len(told[place])} times: {place[1]}")
-    for row in ledgers.inbox:
-        if row.status == "accepted" and (row.conversation, row.key, 0) not in told and _was_due(row, rows.values()):
-            report.blame("I4", f"no answer was seen: {row.key}")
+    for said in ledgers.inbox:
+        if said.status == "accepted" and (said.conversation, said.key, 0) not in told and _was_due(said, ends):
+            report.blame("I4", f"no answer was seen: {said.key}")
 
 
-def _was_due(row: Inbound, deliveries: Iterable[Sent]) -> bool:
+def _was_due(row: Inbound, ends: Mapping[str, set[str]]) -> bool:
     """Whether the row's answer was not given up visibly."""
-    ends = [item.status for item in deliveries if item.turn == row.turn]
-    return not any(status in ("dead", "skipped", "unknown") for status in ends)
+    return not ends.get(row.turn or "", set()) & {"dead", "skipped", "unknown"}
 
 
 def _ordered(ledgers: Ledgers, report: Report) -> None:

@@ -2,13 +2,14 @@
 
 import asyncio
 import random
+from typing import Any
 
 from tests.faults.outcome import Dose, Result, spread
 from tests.faults.reading import settle_and_check
 from tests.faults.rig import Rig
 from tests.faults.storage import answer_times
 
-_FAULTS: tuple[dict[str, object], ...] = (
+_FAULTS: tuple[dict[str, Any], ...] = (
     {"status": 429, "retry_after": 1.0},
     {"status": 500},
     {"status": 503},

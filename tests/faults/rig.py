@@ -29,6 +29,7 @@ from hub.embedded import Layout, Servers
 from tests.faults.outcome import Dose
 from tests.support.model_plans import Plan
 from tests.support.model_server import ModelServer
+from tests.support.platforms.base import FakePlatform
 from tests.support.platforms.webhook import FakeProgram
 
 if TYPE_CHECKING:
@@ -210,8 +211,8 @@ class Rig:
 
     stack: Stack
     plan: Plan = field(default_factory=lambda: Plan(kind="echo", first_delay=0.12))
-    connections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """More connections: name to fields; `credentials` may be a callable that is called late."""
+    platforms: Mapping[str, FakePlatform] = field(default_factory=dict)
+    """More connections by name, each with the platform behind it; started and stopped with the rig."""
     policy: Mapping[str, Any] = field(default_factory=lambda: {"enabled": False})
     """The agent's memory settings."""
     model: ModelServer = field(init=False)
@@ -227,8 +228,11 @@ class Rig:
         self.program = await Program().__aenter__()
         self.http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
         hook = {"channel": "webhook", "credentials": self.program.credentials()}
+        for platform in self.platforms.values():
+            await platform.__aenter__()
         more = {
-            name: {**values, "credentials": _late(values["credentials"])} for name, values in self.connections.items()
+            name: {"channel": platform.slug, "credentials": platform.credentials()}
+            for name, platform in self.platforms.items()
         }
         # Recall would make the first turns of a new folder wait for the sentence model, which is no fault.
         agent = {"policy": dict(self.policy)}
@@ -244,7 +248,8 @@ class Rig:
             await self.stop_all()
         finally:
             await self.http.close()
-            await self.program.__aexit__(None, None, None)
+            for platform in (self.program, *self.platforms.values()):
+                await platform.__aexit__(None, None, None)
             await self.model.__aexit__(None, None, None)
 
     async def stop_all(self) -> None:
@@ -323,7 +328,7 @@ class Rig:
         self.nodes.append(node)
         return node
 
-    async def have(self, *, gateways: int = 1, runners: int = 1, role: str = "all") -> None:
+    async def have(self, *, gateways: int = 1, runners: int = 1, role: str = "gateway") -> None:
         """Start what is missing of so many living gateways (of this role) and runners."""
         missing = gateways - len(self.gateways())
         starts = [self.gateway(role=role) for _ in range(missing)]
@@ -389,10 +394,6 @@ SELECT 'delivery ' || status, id::text, attempts, position, detail, (due_at - no
 FROM delivery WHERE tenant_id = %s AND status IN ('pending', 'retry', 'sending', 'live')
 LIMIT 50
 """
-
-
-def _late(value: Any) -> Any:
-    return value() if callable(value) else value
 
 
 async def wait_until(true: Callable[[], bool], *, seconds: float, what: str) -> None:
