@@ -272,12 +272,16 @@ class Runtime:
             except (psycopg.Error, OSError) as error:
                 log.warning("beat_failed", reason=type(error).__name__)
                 await self._again()
+            except Exception:
+                # Whatever one job of the sweep stumbles over, this process must go on showing that it lives.
+                log.exception("beat_failed_unexpectedly")
 
     async def _again(self) -> None:
         """After a lost connection: take the lock again before anything else."""
         try:
-            self._liveness = Liveness(await self.pools.direct(), worker_id=self.worker_id, role=self.env.role)
-            await self._liveness.register()
+            async with asyncio.timeout(5.0):  # a half-dead connection of ours may hold the lock for a while
+                self._liveness = Liveness(await self.pools.direct(), worker_id=self.worker_id, role=self.env.role)
+                await self._liveness.register()
         except (psycopg.Error, OSError) as error:
             log.warning("database_away", reason=type(error).__name__)
 

@@ -13,8 +13,8 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from tenants.db import literals
 from hub.ledger.connections import Lease, RoleConnection
+from tenants.db import literals
 
 SCANNER_LOCK = 0x4855_4253_4341_4E00
 """The advisory lock that elects the scanner of a database ("HUBSCAN")."""
@@ -129,7 +129,9 @@ class Liveness:
 
     async def beat(self) -> tuple[int, int, int]:
         """Show that we live; the elected scanner ends the leases of the dead. Returns (dead, sessions, deliveries)."""
-        await self._connection.execute("UPDATE worker SET seen_at = now() WHERE id = %s", (self._worker_id,))
+        shown = await self._connection.execute("UPDATE worker SET seen_at = now() WHERE id = %s", (self._worker_id,))
+        if shown.rowcount == 0:  # somebody took us for dead: without the row nobody would see our end
+            await self.register()
         if not self._scanner:
             row = await (await self._connection.execute("SELECT pg_try_advisory_lock(%s)", (SCANNER_LOCK,))).fetchone()
             self._scanner = bool(row and row[0])

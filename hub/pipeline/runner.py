@@ -261,7 +261,11 @@ class Runner:
     async def _claim_poked(self) -> None:
         while self._poked and not self.draining:
             batch = [self._poked.pop() for _ in range(min(len(self._poked), _CLAIM_AT_ONCE))]
-            await self._claim(batch)
+            try:
+                await self._claim(batch)
+            except _AWAY:
+                self._poked.update(batch)
+                raise
 
     async def _claim(self, sessions: Sequence[UUID] | None) -> bool:
         """Claim and begin; True when there may be more at once."""

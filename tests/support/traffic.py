@@ -1,4 +1,4 @@
-"""Traffic as platforms make it: many conversations, repeated and reordered webhooks; and an account of what became of it.
+"""Traffic as platforms make it: many conversations, webhooks repeated and reordered; an account of what became of it.
 
 plan = Traffic.make(messages=600, conversations=40, seed=1)
 await plan.send(deliver)                       # deliver(number, conversation, text) for every webhook, 32 at once
