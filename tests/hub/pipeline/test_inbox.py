@@ -128,7 +128,7 @@ async def test_repeated_and_reordered_webhooks_are_answered_once_in_order(hub_ru
     await hub_runtime.until(
         lambda: not hub_runtime.value("SELECT count(*) FROM turn WHERE status <> 'finished'"), seconds=60
     )
-    account(hub_runtime.rows(MESSAGES), messages=600)  # type: ignore[arg-type]
+    account(hub_runtime.rows(MESSAGES), messages=600)
     assert hub_runtime.quota("concurrency") == (0, 0)
 
 
@@ -150,7 +150,7 @@ async def test_one_tenants_many_sessions_do_not_lock_each_other_out(
     with caplog.at_level(logging.WARNING):
         await asyncio.gather(*(talk(place) for place in range(64)))
         await hub_runtime.quiet()
-    account(hub_runtime.rows(MESSAGES), messages=256)  # type: ignore[arg-type]
+    account(hub_runtime.rows(MESSAGES), messages=256)
     assert hub_runtime.quota("concurrency") == (0, 0)
     assert hub_runtime.quota("tokens_per_day")[1] == 0
     assert _deadlocks(hub_runtime) == before

@@ -1,6 +1,7 @@
 """Turns at work: stopped, failed, taken over, given up; leases that end and processes that leave."""
 
 import asyncio
+import functools
 import time
 from typing import Any
 
@@ -9,6 +10,10 @@ import pytest
 from hub.pipeline.stream import Cursor
 from tests.support.model_plans import Plan
 from tests.support.world import World
+
+
+def _is_given_back(world: World, attempt: int) -> bool:
+    return world.rows("SELECT attempts, lease_owner FROM turn, session") == [(attempt, None)]
 
 
 async def _running(world: World) -> None:
@@ -85,12 +90,8 @@ async def test_a_turn_that_fails_is_tried_again_then_given_up(
     monkeypatch.setattr(hub_runtime.runtime.agents, "spec", broken)
     await hub_runtime.arrive("webhook", "hi", number=1)
     for attempt in range(1, 6):
-        await hub_runtime.until(
-            lambda attempt=attempt: (
-                hub_runtime.rows("SELECT attempts, lease_owner FROM turn, session") == [(attempt, None)]
-            ),
-            what=f"attempt {attempt} is given back",
-        )
+        given_back = functools.partial(_is_given_back, hub_runtime, attempt)
+        await hub_runtime.until(given_back, what=f"attempt {attempt} is given back")
         hub_runtime.rows("UPDATE session SET due_at = now() - interval '1 s'")
     await hub_runtime.quiet()
     assert hub_runtime.rows("SELECT status, attempts FROM turn") == [("dead", 6)]
