@@ -59,8 +59,8 @@ async def test_a_caller_that_goes_away_takes_nothing_with_it(
 
     monkeypatch.setattr(acceptor, "write", slow)
     gone = asyncio.create_task(hub_runtime.arrive("webhook", "one", number=1))
-    stays = asyncio.create_task(hub_runtime.arrive("webhook", "two", number=2))
     await begun.wait()
+    stays = asyncio.create_task(hub_runtime.arrive("webhook", "two", number=2))
     gone.cancel()
     go_on.set()
     assert await stays == [Outcome.NEW]
