@@ -183,7 +183,7 @@ class World:
     def clear(self) -> None:
         """Forget every conversation, and what is reserved for it."""
         with self.superuser() as conn:
-            conn.execute(f"TRUNCATE {_ROWS} CASCADE")  # noqa: S608 (our own constant)
+            conn.execute(f"TRUNCATE {_ROWS} CASCADE")
             conn.execute("UPDATE quota SET used = 0, reserved = 0")
             conn.execute("CHECKPOINT")
 
