@@ -212,6 +212,7 @@ class Runtime:
     def _wire(self) -> None:
         runner, link = self.runner, self.link
         link.received = self.streams.received
+        link.rejoined = self.streams.resync
         if runner is not None:
             self.inbox.runner = runner.ready
             self.inbox.leased = runner.begin
