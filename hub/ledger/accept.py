@@ -10,8 +10,8 @@ from uuid import UUID
 
 import psycopg
 
-from tenants.db import literals
 from hub.ledger.connections import Lease, RoleConnection
+from tenants.db import literals
 
 RESERVED_TOKENS = 4000
 """Set aside in a limited tenant's daily budget per running turn; the commit settles what was really used."""

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from tenants.db import literals
 from hub.ledger.connections import Lease
+from tenants.db import literals
 
 _PARTIAL = """
 UPDATE turn t SET partial = i.partial

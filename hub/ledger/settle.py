@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from tenants.db import literals
 from hub.ledger.connections import Lease, RoleConnection
+from tenants.db import literals
 
 SettledStatus = Literal["sent", "retry", "unknown", "dead", "live"]
 

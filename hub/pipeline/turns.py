@@ -24,7 +24,6 @@ from agents.types import (
     TurnResult,
 )
 from channels_adapters.types import Address, Part, Reply
-from tenants.db import literals
 from hub.ledger.accept import Accept
 from hub.ledger.batching import Batcher
 from hub.ledger.claim import Claimed
@@ -43,6 +42,7 @@ from hub.pipeline.streams import Publisher, Streams
 from memory.types import Key
 from tenants import usage
 from tenants.crypto import CellRef, Vault
+from tenants.db import literals
 from tenants.db.pools import Pools
 from tenants.ids import uuid7
 
