@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 PY := .venv/bin/python
 PACKAGES := hub channels_adapters agents memory tenants tests
-PYTEST_ARGS ?= -n 2 -q
+PYTEST_ARGS ?= -n 2 --dist loadgroup -q
 
 .PHONY: run test check bench bench-memory faults fuzz bench-peers install clean
 

@@ -67,6 +67,13 @@ class WarmStates:
             self._pop_oldest()
             self.evicted += 1
 
+    def shrink(self, share: float) -> int:
+        """Let go of the least recently used `share` (0 to 1) of the sessions; returns how many."""
+        count = int(len(self._entries) * share)
+        for _ in range(count):
+            self._pop_oldest()
+        return count
+
     def release(self, idle: float) -> int:
         """Let go of sessions that were not used for `idle` seconds; returns how many. They are not ended by this."""
         limit, count = self._clock() - idle, 0

@@ -4,9 +4,11 @@ Started as `celery --app=hub.celery worker` and `… beat`.
 """
 
 import time
+import warnings
 from typing import Any
 
 from celery import Celery
+from celery.exceptions import SecurityWarning
 from celery.signals import before_task_publish, setup_logging, worker_process_init
 
 from hub.env import env, select_settings
@@ -29,6 +31,8 @@ SLOTS = {
 """Seconds between two runs of a periodic task; a run belongs to the slot in which it was sent."""
 
 select_settings()
+# It warns of pickled tasks run as root; ours are JSON with ids, and nothing else is accepted.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 app = Celery("hub")
 app.conf.update(
     broker_url=env().broker,

@@ -128,7 +128,7 @@ class Env(BaseSettings):
     data_dir: Path = Path(".hub")
     """Files of the embedded servers, and the master key."""
     database_url: PostgresUrl | None = None
-    """A PostgreSQL 16+ with pgvector instead of the embedded one, as the login role."""
+    """A PostgreSQL 18+ with pgvector instead of the embedded one, as the login role."""
     database_owner_url: PostgresUrl | None = None
     """The same database as the owner role, for migrations."""
     database_direct_url: PostgresUrl | None = None
@@ -148,12 +148,17 @@ class Env(BaseSettings):
     llm_base_url: HttpUrl | None = None
     """An OpenAI-compatible endpoint for agents that name no model of their own."""
     llm_api_key: SecretStr | None = None
+    """Its bearer key, if it wants one."""
     llm_model: str | None = None
+    """The model's name there; goes with the endpoint."""
     embedding_base_url: HttpUrl | None = None
     """An OpenAI-compatible embedding endpoint; the built-in model unless set."""
     embedding_api_key: SecretStr | None = None
+    """Its bearer key, if it wants one."""
     embedding_model: str | None = None
+    """The embedding model's name there."""
     embedding_dimensions: Annotated[int, Field(ge=1, le=16_000)] | None = None
+    """How long its vectors are; 384 are stored."""
     public_url: HttpUrl | None = None
     """How the world reaches the hub; webhook addresses are built from it."""
     egress_allow: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_egress)] = ()
@@ -161,6 +166,7 @@ class Env(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = ()
     """Host names served besides those of HUB_PUBLIC_URL and this machine, parted by commas."""
     port: Annotated[int, Field(ge=0, le=65535, validation_alias="PORT")] = 8000
+    """The port to listen on."""
     bind: str = "127.0.0.1"
     """The address to listen on; 0.0.0.0 opens the hub to the network."""
     role: Literal["all", "gateway", "runner", "worker", "beat"] = "all"
@@ -172,6 +178,7 @@ class Env(BaseSettings):
     retry_policy: Literal["exponential", "fixed"] = "exponential"
     """How waits between delivery attempts grow."""
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)] = "INFO"
+    """What is logged: this and everything graver."""
     log_format: Literal["auto", "json", "console"] = "auto"
     """`auto` writes for people on a terminal and JSON elsewhere."""
     drain: Annotated[float, Field(ge=0, le=3600)] = 130.0

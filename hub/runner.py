@@ -1,4 +1,4 @@
-"""`python -m hub.runner`: a process that only runs turns and sends deliveries, until SIGTERM; then it drains and ends."""
+"""`python -m hub.runner`: a process that only runs turns and sends deliveries; at SIGTERM it drains and ends."""
 
 import asyncio
 import signal

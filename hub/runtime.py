@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
@@ -11,6 +12,7 @@ import psycopg
 import structlog
 from redis.asyncio import Redis
 
+from agents.pool import WarmStates
 from agents.runtime import AgentRuntime, make_runtime
 from agents.types import ModelRoute
 from hub.egress import Egress, GuardedHttp, Keys
@@ -27,6 +29,7 @@ from hub.pipeline.inbox import Inbox, Recent
 from hub.pipeline.messages import History
 from hub.pipeline.outbox import Outbox
 from hub.pipeline.places import Places
+from hub.pipeline.pressure import Pressure
 from hub.pipeline.remote import RedisLink
 from hub.pipeline.runner import Runner
 from hub.pipeline.streams import Streams
@@ -111,6 +114,7 @@ class Runtime:
     runner: Runner | None
     turns: Turns
     keys: Keys
+    pressure: Pressure
 
     def __init__(self, settings: Env) -> None:
         self.env = settings
@@ -170,7 +174,12 @@ class Runtime:
         history, recent, places = History(pools, vault), Recent(), Places()
         self.memory = make_memory(settings, self.stores, self.http)
         self.agents = make_runtime(
-            session=self.http, pools=pools, vault=vault, memory=self.memory, default_route=default_route(settings)
+            session=self.http,
+            pools=pools,
+            vault=vault,
+            memory=self.memory,
+            default_route=default_route(settings),
+            warm=WarmStates(most=settings.l1_sessions),
         )
         self.connections = Connections(pools=pools, vault=vault, http=guarded, keys=self.keys)
         self.streams = Streams(history.chunks)
@@ -184,7 +193,9 @@ class Runtime:
             settler=settler,
             lease=self.lease,
             worker_id=self.worker_id,
+            fixed_retries=settings.retry_policy == "fixed",
         )
+        self.pressure = Pressure(self.agents.warm, limit=float(settings.memory_limit_percent))
         self.turns = Turns(
             pools=pools,
             vault=vault,
@@ -225,6 +236,7 @@ class Runtime:
             link.stopped = self._stop_here
             link.woken = lambda session_id: runner.poke(session_id) if self._preferred(session_id) else None
         self.inbox.due = self._due
+        self.inbox.full = lambda: self.pressure.full
 
     def _stop_here(self, session_id: UUID) -> None:
         if self.runner is not None:
@@ -252,6 +264,7 @@ class Runtime:
         sweeper = Sweeper(self.pools, self.runner, self.agents.warm, idle_seconds=self.env.release_idle_seconds)
         while True:
             await asyncio.sleep(BEAT_SECONDS)
+            self.pressure.look()
             try:
                 await self._beat()
                 await sweeper.step()
@@ -285,9 +298,23 @@ class Runtime:
             await asyncio.sleep(0.25)
             lag = time.monotonic() - due
             metrics.LOOP_LAG.set(lag)
-            metrics.WATCHES.set(self.streams.watching)
+            self._count()
             if lag > 0.5:
                 log.warning("event_loop_late", seconds=round(lag, 3))
+
+    def _count(self) -> None:
+        """Set the gauges of what this process holds."""
+        warm, agents = self.agents.warm, self.agents.agents
+        metrics.WATCHES.set(self.streams.watching)
+        metrics.WAITING.set(self.inbox.waiting)
+        metrics.L1_SESSIONS.set(len(warm))
+        metrics.L1_BYTES.set(warm.bytes)
+        for result in ("hits", "misses", "stale", "evicted"):
+            metrics.L1_LOOKUPS.labels(result).set(getattr(warm, result))
+        metrics.AGENT_POOL.set(len(agents))
+        states = Counter(self.agents.calls.breakers.states().values())
+        for state in ("closed", "open", "half_open"):
+            metrics.BREAKERS.labels(state).set(states[state])
 
     async def drain(self) -> None:
         """Take nothing more, let open turns and streams finish for at most HUB_DRAIN seconds."""
@@ -306,6 +333,8 @@ class Runtime:
             return
         await self.drain()
         await self.inbox.close()
+        if self.runner is not None:
+            await self.runner.close()
         await self.turns.close()
         await self.outbox.drain(10.0)
         for task in self._tasks:

@@ -63,7 +63,7 @@ def seat_of(user_id: int, *, staff: bool, wanted: UUID | None) -> Seat | None:
     if staff:
         with ops_scope(f"tenant chosen by user {user_id}"):
             tenant = Tenant.objects.filter(id=wanted).only("id", "name").first() if wanted else None
-        return Seat(user_id, Rank.STAFF, tenant and tenant.id, tenant.name if tenant else "")
+        return Seat(user_id, Rank.STAFF, tenant.id if tenant else None, tenant.name if tenant else "")
     found = memberships(user_id)
     chosen = next((member for member in found if member.tenant_id == wanted), found[0] if found else None)
     if chosen is None:

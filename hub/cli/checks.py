@@ -93,8 +93,8 @@ def _database(env: Env) -> Finding:
     except psycopg.OperationalError as error:
         remedy = "hub db init" if env.embedded_postgres else "check HUB_DATABASE_URL and that the server is up"
         return Finding("database", " ".join(str(error).split()), remedy)
-    if version < 16:
-        return Finding("database", f"PostgreSQL {version}", "PostgreSQL 16 or newer is needed")
+    if version < 18:  # accept and commit read both the old and the new row in RETURNING
+        return Finding("database", f"PostgreSQL {version}", "PostgreSQL 18 or newer is needed")
     if vector is None:
         return Finding("database", "pgvector is missing", "as a superuser, in this database: CREATE EXTENSION vector")
     return Finding("database", f"PostgreSQL {version} with pgvector")

@@ -80,7 +80,7 @@ class Talk:
             elif frame["type"] == "message" and frame["message"]["role"] == "assistant":
                 answers.append(frame["message"])
             elif frame["type"] == "error":
-                raise CommandFailed(f"the hub refuses: {frame.get('message', frame.get('code'))}")
+                await _refused(frame)
             if asked is not None and (done := _ending(answers, asked)):
                 return done
             show(frame["type"], frame)
@@ -103,6 +103,8 @@ class Talk:
                 yield frame
 
     async def _reopen(self) -> None:
+        if self._socket is not None:
+            await self._socket.close()
         for attempt in range(RECONNECTS):
             await asyncio.sleep(min(5.0, 0.2 * 2**attempt))
             try:
@@ -146,6 +148,15 @@ async def talk(address: str) -> AsyncIterator[Talk]:
     """A conversation that is open inside the block."""
     async with Talk(address) as made:
         yield made
+
+
+async def _refused(error: dict[str, Any]) -> None:
+    """A refusal that passes by itself is waited for, as long as it says; any other ends the question."""
+    told = error.get("message", error.get("code"))
+    if "retry_after" not in error:
+        raise CommandFailed(f"the hub refuses: {told}")
+    await asyncio.sleep(min(float(error["retry_after"]), 10.0))
+    raise SocketLost(str(told))
 
 
 def _accepted(ack: dict[str, Any]) -> int:

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import flatten
 from django.db import models
 from django.db.models import Model, QuerySet
-from django import forms
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.text import capfirst
@@ -108,7 +109,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Lists leave sealed cells and long texts where they are."""
-        rows = super().get_queryset(request)
+        rows: QuerySet[Any] = super().get_queryset(request)
         match = request.resolver_match
         if match is None or not str(match.url_name).endswith("_changelist"):
             return rows
@@ -145,8 +146,8 @@ class ReadOnlyAdmin(ConsoleAdmin):
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Sequence[Any]:
-        """All of them."""
-        return self.get_fields(request, obj)
+        """All of them, out of their rows."""
+        return flatten(list(self.get_fields(request, obj)))
 
 
 class ChoiceFilter(admin.SimpleListFilter):
@@ -174,4 +175,14 @@ def _is_plain(field: Any) -> bool:
     return type(field).__name__ not in ("HalfVectorField", "VectorField")
 
 
-__all__ = ["ChoiceFilter", "ConsoleAdmin", "Form", "InfinitePaginator", "Rank", "ReadOnlyAdmin", "_", "capitalise", "site"]
+__all__ = [
+    "ChoiceFilter",
+    "ConsoleAdmin",
+    "Form",
+    "InfinitePaginator",
+    "Rank",
+    "ReadOnlyAdmin",
+    "_",
+    "capitalise",
+    "site",
+]

@@ -30,6 +30,11 @@ def usage_bar(used: int, limit: int, *, alert_at: float, reserved: int = 0) -> S
     )
 
 
+def badge(tone: str, text: object) -> SafeString:
+    """A coloured word; tones are good, info, warn and bad."""
+    return format_html('<span class="badge badge-{}">{}</span>', tone, text)
+
+
 def copyable(text: str) -> SafeString:
     """A value with a button that copies it."""
     return format_html(
@@ -44,7 +49,9 @@ def link(model: str, ident: UUID | None, text: str = "") -> SafeString | str:
     """A link to a row's page; a dash without one."""
     if ident is None:
         return DASH
-    return format_html('<a href="{}">{}</a>', reverse(f"admin:{model}_change", args=[ident]), text or short(ident))
+    return format_html(
+        '<a class="row-link" href="{}">{}</a>', reverse(f"admin:{model}_change", args=[ident]), text or short(ident)
+    )
 
 
 def short(ident: UUID) -> str:
@@ -59,7 +66,7 @@ def trace_table(trace: Any) -> SafeString | str:
         return DASH
     total = max((_ms(step, "started_ms") + _ms(step, "duration_ms") for step in steps), default=0.0) or 1.0
     rows = [_trace_row(step, total) for step in steps]
-    body = SafeString("").join(rows)
+    body = SafeString("".join(rows))
     return format_html('<div class="trace">{}</div>', body)
 
 

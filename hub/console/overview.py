@@ -1,4 +1,4 @@
-"""The console's start page: what a tenant uses, what went wrong, what was said last. Every query is bounded by an index."""
+"""The console's start page: what a tenant uses, what went wrong, what was said last. Indexes bound every query."""
 
 from dataclasses import dataclass
 from typing import Any

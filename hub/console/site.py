@@ -101,7 +101,7 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
 
     def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
         """The groups with what this user may see."""
-        groups = []
+        groups: list[dict[str, Any]] = []
         for title, entries in GROUPS:
             items = [item for entry in entries if (item := self._item(request, *entry))]
             if items:

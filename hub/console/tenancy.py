@@ -1,7 +1,7 @@
 """The current tenant of a request: chosen in the session, entered for the admin and REST, and nowhere else.
 
 Members work in their own tenants. Platform staff work in any tenant, or read all of them with an automatic reason.
-Pages about accounts and plans belong to no tenant and get no scope, so that even staff who read everything may use them.
+Pages about accounts and plans belong to no tenant and get no scope, so that staff may use them at any time.
 """
 
 from collections.abc import Callable, Iterator
@@ -58,7 +58,7 @@ def seat(request: HttpRequest) -> Seat | None:
 
 def _seat(request: HttpRequest) -> Seat | None:
     user = request.user
-    return seat_of(user.pk, staff=bool(user.is_staff), wanted=_uuid(request.session.get(SESSION_KEY)))
+    return seat_of(int(user.pk or 0), staff=bool(user.is_staff), wanted=_uuid(request.session.get(SESSION_KEY)))
 
 
 @contextmanager
@@ -90,7 +90,7 @@ def choices(request: HttpRequest) -> list[dict[str, str]]:
 def switch(request: HttpRequest) -> HttpResponse:
     """Choose a tenant (`tenant`), or all of them (empty, staff only). Entering one as staff is noted there."""
     wanted = _uuid(request.POST.get("tenant"))
-    chosen = seat_of(request.user.pk or 0, staff=bool(request.user.is_staff), wanted=wanted)
+    chosen = seat_of(int(request.user.pk or 0), staff=bool(request.user.is_staff), wanted=wanted)
     if chosen is None or chosen.tenant_id != wanted:
         raise Http404
     request.session[SESSION_KEY] = str(wanted or "")
@@ -107,7 +107,10 @@ def _audit(request: HttpRequest, tenant_id: UUID | None) -> None:
             note(tenant_id, "console.entered", data={"user": request.user.get_username()})
         return
     LogEntry.objects.create(
-        user_id=request.user.pk, action_flag=CHANGE, object_repr=_("all tenants"), change_message="console.all_tenants"
+        user_id=int(request.user.pk or 0),
+        action_flag=CHANGE,
+        object_repr=_("all tenants"),
+        change_message="console.all_tenants",
     )
 
 

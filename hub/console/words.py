@@ -31,3 +31,24 @@ MODEL_NAMES = (
     _("usages"),
 )
 """As Django derives them; `hub.templatetags.console.named` looks them up, in English too."""
+
+THEME_WORDS = (
+    _("Filters"),
+    _("Previous"),
+    _("Next"),
+    _("Type to search"),
+    _("Select action to run"),
+    _("Welcome back to"),
+    _("Log in"),
+    _("Username"),
+    _("Password"),
+    _("Reset filters"),
+    _("Apply Filters"),
+    _("Close"),
+    _("Light"),
+    _("Dark"),
+    _("System"),
+    _("Select record"),
+    _("Run"),
+)
+"""The admin theme brings no catalogue; its words are looked up in ours."""

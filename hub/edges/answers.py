@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _TURN: Final = "SELECT turn_id FROM message WHERE id = %s"
 _MOST_RETURNS: Final = 5
+QUIET_SECONDS: Final = 3.0
+"""Silence after which a waiting reader looks again at what is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +59,18 @@ class Follower:
 
     async def pieces(self) -> AsyncIterator[Piece]:
         """The answer until it is stored. A reader that was too slow is brought up to date by `Void` and the text."""
-        for _ in range(_MOST_RETURNS):
+        slow = 0
+        while slow < _MOST_RETURNS:
             try:
                 async with self._runtime.chat.watch(self._tenant_id, self._session_id, self._cursor) as events:
-                    async for event in events:
+                    async for event in _while_it_speaks(aiter(events)):
                         self._cursor = event.cursor
                         for piece in await self._read(event):
                             yield piece
                             if isinstance(piece, Done):
                                 return
             except TooSlow:
-                continue
+                slow += 1
         raise TooSlow
 
     async def done(self, seconds: float) -> Mapping[str, Any] | None:
@@ -106,6 +109,17 @@ class Follower:
                 row = await (await conn.execute(_TURN, (self._message_id,))).fetchone()
             self._turn = str(row[0]) if row is not None and row[0] is not None else ""
         return self._turn == str(turn_id)
+
+
+async def _while_it_speaks(events: AsyncIterator[StreamEvent]) -> AsyncIterator[StreamEvent]:
+    """The events until nothing has come for a while. Word between processes may be lost; what is stored is not."""
+    while True:
+        try:
+            async with asyncio.timeout(QUIET_SECONDS):
+                event = await anext(events)
+        except (TimeoutError, StopAsyncIteration):
+            return
+        yield event
 
 
 class Shown:

@@ -24,6 +24,7 @@ HELLO_SECONDS: Final = 10.0
 PING_SECONDS: Final = 25.0
 SILENT_SECONDS: Final = 80.0
 SEND_SECONDS: Final = 10.0
+QUIET_SECONDS: Final = 5.0
 MAX_ERRORS: Final = 10
 """Frames that make no sense, after which the socket is closed."""
 
@@ -46,6 +47,7 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has 
         self._pump: asyncio.Task[None] | None = None
         self._watched: UUID | None = None
         self._opened = self._heard = self._spoke = time.monotonic()
+        self._asked = 0.0
         self._errors = 0
         self._closed = self._moving = False
         self._gone = asyncio.Event()
@@ -75,10 +77,15 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has 
 
     async def _refuse(self, refused: Refused) -> None:
         self._closed = True
-        if "websocket.http.response" in self.scope.get("extensions", {}):
+        if self._any_code:
             await respond_json(self._as_handshake, refused.status, {"code": refused.code, "message": refused.message})
             return
-        await self.close(POLICY)
+        await self.close()
+
+    @property
+    def _any_code(self) -> bool:
+        # Daphne closes with 1011 when asked for a code of the reserved range; it also lacks this extension.
+        return "websocket.http.response" in self.scope.get("extensions", {})
 
     async def _as_handshake(self, message: Any) -> None:
         await self.base_send({**message, "type": "websocket." + message["type"]})
@@ -128,6 +135,7 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has 
     async def _say(self, current: Visit, frame: Say) -> None:
         before = current.session_id
         ack = await current.say(frame)
+        self._asked = time.monotonic() if ack["status"] == "accepted" else 0.0
         await self.tell(frames.encode("ack", **ack))
         if current.session_id != before:
             self.cursor = Cursor.START
@@ -149,6 +157,8 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has 
                 async with current.watch(session_id, self.cursor) as events:
                     async for event in events:
                         self.cursor = event.cursor
+                        if event.type == "message" and event.data.get("role") == "assistant":
+                            self._asked = 0.0
                         if event.type == "moving":
                             await self.move()
                             return
@@ -181,7 +191,7 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has 
         self._closed = True
         try:
             async with asyncio.timeout(1.0):
-                await self.close(code, reason[:120])
+                await self.close(code if code >= 4000 or self._any_code else code + 3000, reason[:120])
         except (TimeoutError, OSError, RuntimeError):
             self._gone.set()
 
@@ -203,6 +213,10 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has 
             self._later(self.shut(SILENT, str(self.cursor)))
         elif now - max(self._spoke, self._heard) > PING_SECONDS:
             self._later(self.tell(frames.encode("ping")))
+        if self._asked and self.visit is not None and now - max(self._spoke, self._asked) > QUIET_SECONDS:
+            # An answer is due and nothing comes: word from another process may be lost, what is stored is not.
+            self._asked, self._watched = now, None
+            self._follow(self.visit)
 
     def _later(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

@@ -1,7 +1,9 @@
 """The platforms' door: `POST|GET /webhooks/<channel>/<public id>`, raw ASGI, acknowledged only after the commit."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,8 +25,10 @@ from hub.edges.guard import COUNTERS, WEBHOOK_BODY, ClientGone, Refused, read_bo
 from hub.edges.http import Receive, Scope, Send, respond, respond_json
 from hub.edges.visit import storage
 from hub.pipeline import crash
+from hub.pipeline.bodies import clean
 from hub.pipeline.connections import LiveConnection
 from hub.pipeline.inbox import AWAY
+from hub.pipeline.inline import Waiting
 from hub.runtime import get_runtime
 from tenants.ids import uuid7
 
@@ -37,12 +41,17 @@ MARGIN_SECONDS: Final = 0.25
 """Kept back from an adapter's deadline for the way of the answer."""
 
 
+HANDED_SECONDS: Final = 2.0
+"""What an answer that was handed to the response may take to be stored."""
+_DELIVERIES: Final = "SELECT 1 FROM delivery WHERE turn_id = %s LIMIT 1"
+
+
 async def webhooks(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one webhook. Nothing but a counted answer ever leaves here."""
     started = time.perf_counter()
     channel = ""
     try:
-        _, _, channel, public_id = scope["path"].split("/")
+        channel, _, public_id = scope["path"].removeprefix("/webhooks/").partition("/")
         runtime, connection = await _connection(channel, public_id)
         request = await _freeze(scope, receive, runtime)
         response = await _answer(runtime, connection, request)
@@ -118,11 +127,12 @@ async def _answer(runtime: "Runtime", connection: LiveConnection, request: Webho
         # The platform is answered as usual, so that it does not give the webhook up; nothing is promised to anybody.
         COUNTERS.note(connection.channel, connection.id, "paused")
         return connection.adapter.acknowledge(request, events, [Outcome.IGNORED] * len(events))
-    with storage():
-        outcomes = await runtime.inbox.accept(connection, request, events)
-    for outcome in outcomes:
-        COUNTERS.note(connection.channel, connection.id, outcome.value)
-    answer = await _reply(runtime, connection, request, events)
+    with _held(runtime, connection, events) as held:
+        with storage():
+            outcomes = await runtime.inbox.accept(connection, request, events)
+        for outcome in outcomes:
+            COUNTERS.note(connection.channel, connection.id, outcome.value)
+        answer = None if held is None else await _reply(runtime, connection, request, held)
     return connection.adapter.acknowledge(request, events, outcomes, answer)
 
 
@@ -152,16 +162,31 @@ def _identified(connection: LiveConnection, events: Sequence[InboundEvent]) -> N
             raise PayloadMalformed("meant for another application")
 
 
-async def _reply(
-    runtime: "Runtime", connection: LiveConnection, request: WebhookRequest, events: Sequence[InboundEvent]
-) -> Reply | None:
-    """The answer, where the channel carries it in the response and it is there before the deadline."""
-    abilities = connection.adapter.capabilities
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The message whose answer the response may carry."""
+
+    event: InboundMessage
+    waiting: Waiting
+
+
+@contextmanager
+def _held(runtime: "Runtime", connection: LiveConnection, events: Sequence[InboundEvent]) -> Iterator[_Held | None]:
+    """Hold the response open before anything is accepted, so that a quick turn already finds it waiting."""
     asked = [event for event in events if isinstance(event, InboundMessage) and event.addressed]
-    if abilities.sync_reply == "none" or not asked:
-        return None
-    left = abilities.sync_deadline - MARGIN_SECONDS - (datetime.now(UTC) - request.received_at).total_seconds()
-    said = await runtime.chat.find(connection, connection.adapter.dedupe_key(asked[-1], request))
+    if connection.adapter.capabilities.sync_reply == "none" or not asked:
+        yield None
+        return
+    with runtime.turns.inline.hold(connection.id, clean(asked[-1].external_id)) as waiting:
+        yield _Held(asked[-1], waiting)
+
+
+async def _reply(runtime: "Runtime", connection: LiveConnection, request: WebhookRequest, held: _Held) -> Reply | None:
+    """The answer, where it is there before the deadline and goes out in no other way; else it is delivered later."""
+    waited = (datetime.now(UTC) - request.received_at).total_seconds()
+    left = connection.adapter.capabilities.sync_deadline - MARGIN_SECONDS - waited
+    with storage():
+        said = await runtime.chat.find(connection, connection.adapter.dedupe_key(held.event, request))
     if said is None or left <= 0:
         return None
     follower = Follower(
@@ -172,7 +197,18 @@ async def _reply(
         seq=said.seq,
     )
     message = await follower.done(left)
-    return None if message is None else _as_reply(message, asked[-1].external_id)
+    if message is None and held.waiting.handed:
+        message = await follower.done(HANDED_SECONDS)
+    if message is None or not (held.waiting.handed or await _undelivered(runtime, connection, message)):
+        return None
+    return _as_reply(message, held.event.external_id)
+
+
+async def _undelivered(runtime: "Runtime", connection: LiveConnection, message: Mapping[str, Any]) -> bool:
+    """Whether a stored answer (to a request that is repeated) was never given to the outbox."""
+    async with runtime.pools.app(connection.tenant_id) as conn:
+        found = await (await conn.execute(_DELIVERIES, (message["turn_id"],))).fetchone()
+    return found is None
 
 
 def _as_reply(message: Mapping[str, Any], external_id: str) -> Reply:

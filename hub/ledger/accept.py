@@ -81,7 +81,7 @@ WITH input AS (
         ephemeral, ord)
 ), keys AS (
     INSERT INTO message_key (connection_id, key_hash, tenant_id, message_id, created)
-    SELECT connection_id, key_hash, tenant_id, message_id, now() FROM input ORDER BY connection_id, key_hash
+    SELECT connection_id, key_hash, tenant_id, message_id, now() FROM input ORDER BY connection_id, key_hash, ord
     ON CONFLICT DO NOTHING RETURNING message_id
 ), contacts AS (
     INSERT INTO contact (id, tenant_id, connection_id, external, name, blocked, created)
@@ -185,17 +185,19 @@ WITH input AS (
     RETURNING s.id, s.tenant_id, s.connection_id, s.address_hash, s.last_seq, s.owner, s.fence, s.version, s.turn_id,
               s.due_turns, s.subject_id, s.agent_id, s.unsettled,
               coalesce(old.merge_due, false) AS was_merge_due,
+              coalesce(old.counted_at > now() - interval '30 days', false) AS was_counted,
               new.refused_at IS DISTINCT FROM old.refused_at AS notify
 ), placed AS (
     SELECT r.*, h.id AS held_id, h.last_seq - r.n + r.nth AS seq, h.owner, h.fence, h.version,
-           h.turn_id IS NOT DISTINCT FROM g.turn_id AS fused, g.turn_id AS lead_turn, h.was_merge_due, h.notify,
-           h.due_turns, h.subject_id AS held_subject, coalesce(h.agent_id, r.agent_id) AS held_agent, h.unsettled
+           h.turn_id IS NOT DISTINCT FROM g.turn_id AS fused, g.turn_id AS lead_turn, h.was_merge_due,
+           h.was_counted, h.notify, h.due_turns, h.subject_id AS held_subject,
+           coalesce(h.agent_id, r.agent_id) AS held_agent, h.unsettled
     FROM ranked r JOIN grouped g USING (connection_id, address_hash) JOIN held h USING (connection_id, address_hash)
 ), counted AS (
     UPDATE quota q SET used = q.used + x.used, reserved = q.reserved + x.reserved
     FROM (
         SELECT tenant_id, 'sessions' AS metric, count(*) AS used, 0 AS reserved
-        FROM placed WHERE newcomer AND refusal = '' AND nth = 1 GROUP BY tenant_id
+        FROM placed WHERE newcomer AND NOT was_counted AND refusal = '' AND nth = 1 GROUP BY tenant_id
         UNION ALL
         SELECT tenant_id, 'concurrency', count(*), 0 FROM placed WHERE fused AND nth = 1 GROUP BY tenant_id
         UNION ALL
@@ -226,7 +228,7 @@ WITH input AS (
     UNION ALL
     SELECT turn_id, tenant_id, held_id, 'notice', 'due', false, seq, seq, 0, 0, 0, refusal, '', 0, 0, '', now(), NULL
     FROM placed
-    WHERE notify AND refusal IN ('sessions', 'tokens_per_day')
+    WHERE notify AND owner = 'agent' AND refusal IN ('sessions', 'tokens_per_day')
       AND nth = (SELECT min(p.nth) FROM placed p WHERE p.held_id = placed.held_id
                  AND p.refusal IN ('sessions', 'tokens_per_day'))
 )

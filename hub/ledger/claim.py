@@ -134,12 +134,12 @@ SELECT h.id, h.tenant_id, h.connection_id, h.agent_id, h.subject_id, h.fence, h.
 FROM held h JOIN begun b ON b.session_id = h.id
 """
 
-# A leased session without a turn (its counters drifted) is put right and left alone.
+# A leased session without a turn (its counters drifted, its turn was removed) is put right and left alone.
 _MEND = """
 WITH mended AS (
     UPDATE session SET lease_owner = NULL, lease_until = NULL, due_at = NULL, due_turns = 0, merge_due = false,
         turn_id = NULL
-    WHERE id = ANY (%(ids)s::uuid[]) AND turn_id IS NULL RETURNING tenant_id
+    WHERE id = ANY (%(ids)s::uuid[]) RETURNING tenant_id
 )
 UPDATE quota q SET used = greatest(q.used - x.n, 0)
 FROM (SELECT tenant_id, count(*) AS n FROM mended GROUP BY tenant_id) x

@@ -63,7 +63,8 @@ SELECT (SELECT count(*) FROM dead), (SELECT count(*) FROM freed), (SELECT count(
 # Slots are counted by claim and commit; whatever a fault left wrong is put right from the rows themselves.
 _RECOUNT = """
 UPDATE quota q SET used = x.n FROM (
-    SELECT q.id, (SELECT count(*) FROM session s WHERE s.tenant_id = q.tenant_id AND s.turn_id IS NOT NULL) AS n
+    SELECT q.id, (SELECT count(*) FROM session s WHERE s.tenant_id = q.tenant_id
+                  AND s.due_at IS NOT NULL AND s.turn_id IS NOT NULL) AS n
     FROM quota q WHERE q.metric = 'concurrency' ORDER BY q.tenant_id FOR UPDATE OF q
 ) x WHERE q.id = x.id AND q.used <> x.n
 """

@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+import psycopg
+
 from hub.ledger.connections import Lease, RoleConnection
 from tenants.db import literals
 
@@ -43,6 +45,8 @@ class Sending:
     stale: bool
 
 
+# `live` is said of a first send only: when the commit was faster (it counts as the second attempt), the row is being
+# sent with its last text by now and stays so.
 _SETTLE = """
 WITH input AS (
     SELECT * FROM unnest(%(id)s::uuid[], %(session)s::uuid[], %(status)s::text[], %(platform)s::text[],
@@ -51,12 +55,14 @@ WITH input AS (
 ), locked AS MATERIALIZED (
     SELECT id FROM session WHERE id IN (SELECT session_id FROM input) ORDER BY id FOR UPDATE
 ), done AS (
-    UPDATE delivery d SET status = i.status, lease_owner = CASE WHEN i.status = 'live' THEN d.lease_owner END,
-        lease_until = NULL,
+    UPDATE delivery d SET status = CASE WHEN i.status = 'live' AND d.attempts > 1 THEN d.status ELSE i.status END,
+        lease_owner = CASE WHEN i.status = 'live' THEN d.lease_owner END,
+        lease_until = CASE WHEN i.status = 'live' AND d.attempts > 1 THEN d.lease_until END,
         platform_id = CASE WHEN i.platform_id <> '' THEN left(i.platform_id, 200) ELSE d.platform_id END,
         platform_extra = CASE WHEN i.platform_extra <> '{}' THEN i.platform_extra::jsonb ELSE d.platform_extra END,
         detail = left(i.detail, 300),
-        due_at = CASE WHEN i.status = 'retry' THEN now() + i.after * interval '1 second' END,
+        due_at = CASE WHEN i.status = 'live' AND d.attempts > 1 THEN d.due_at
+                      WHEN i.status = 'retry' THEN now() + i.after * interval '1 second' END,
         sent_at = CASE WHEN i.status = 'sent' THEN clock_timestamp() END
     FROM input i JOIN locked l ON l.id = i.session_id
     WHERE d.id = i.id AND d.status = 'sending' AND d.lease_owner = %(worker)s
@@ -84,7 +90,7 @@ WITH input AS (
 ), begun AS (
     UPDATE delivery d SET status = 'sending', attempts = d.attempts + 1, lease_owner = %(worker)s,
         lease_until = now() + %(lease)s, due_at = now() + %(lease)s
-    FROM next n WHERE d.id = n.id
+    FROM next n WHERE d.id = n.id AND d.status = 'pending'
     RETURNING d.id, d.tenant_id, d.session_id, d.connection_id, d.attempts, d.expires_at, d.live
 )
 SELECT id, NULL, session_id, NULL, NULL, NULL, NULL FROM done
@@ -100,7 +106,7 @@ WITH due AS (
           AND e.status IN ('pending', 'retry', 'sending', 'live'))
     ORDER BY d.due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
-UPDATE delivery d SET status = 'sending', attempts = d.attempts + (due.status <> 'sending')::int,
+UPDATE delivery d SET status = 'sending', attempts = d.attempts + 1,
     lease_owner = %(worker)s, lease_until = now() + %(lease)s, due_at = now() + %(lease)s
 FROM due WHERE d.id = due.id
 RETURNING d.id, d.tenant_id, d.session_id, d.connection_id, d.attempts, d.expires_at, d.live, due.status = 'sending'
@@ -125,7 +131,19 @@ class Settler:
         self._worker_id = worker_id
 
     async def write(self, rows: Sequence[Settle]) -> list[Sending | bool | BaseException]:
-        """Per row: the next delivery leased to us, True when settled, False when the lease was no longer ours."""
+        """Per row: the next delivery leased to us, True when settled, False when the lease was no longer ours.
+
+        A batch that fails on its data is halved until the bad row is alone; that row gets the error.
+        """
+        try:
+            return await self._write(rows)
+        except psycopg.DataError as error:
+            if len(rows) == 1:
+                return [error]
+            middle = len(rows) // 2
+            return [*await self.write(rows[:middle]), *await self.write(rows[middle:])]
+
+    async def _write(self, rows: Sequence[Settle]) -> list[Sending | bool | BaseException]:
         records = await self._connection.fetch(
             _SETTLE,
             {

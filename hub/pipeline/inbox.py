@@ -21,7 +21,7 @@ from channels_adapters.types import (
     WebhookRequest,
 )
 from hub.ledger.accept import Accept, Accepted, Acceptor
-from hub.ledger.batching import Batcher
+from hub.ledger.batching import Batcher, Overloaded
 from hub.ledger.claim import Claimed
 from hub.ledger.settle import Settler
 from hub.pipeline import crash, metrics
@@ -29,6 +29,7 @@ from hub.pipeline.bodies import Body, body_cell, clean, pack, pack_address, pack
 from hub.pipeline.connections import LiveConnection
 from hub.pipeline.errors import Unavailable
 from hub.pipeline.places import Places
+from memory.tokens import estimate_tokens
 from tenants.crypto import CellRef, Vault
 from tenants.ids import uuid7
 
@@ -74,6 +75,8 @@ class Inbox:
         """The worker id of a local runner with room for a turn, or None."""
         self.leased: Callable[[Claimed], None] = lambda _: None
         self.due: Callable[[UUID], None] = lambda _: None
+        self.full: Callable[[], bool] = lambda: False
+        """Whether this process must not take anything more now (see `pressure`)."""
 
     @property
     def waiting(self) -> int:
@@ -141,7 +144,9 @@ class Inbox:
             self._placed.pop(row.message_id, None)
 
     def submit(self, row: Accept) -> "object":
-        """Put a row in line; rows of one session keep their order."""
+        """Put a row in line; rows of one session keep their order. Raises Overloaded."""
+        if self.full():
+            raise Overloaded(retry_after=5.0)
         return self._batcher.enqueue(row, lane=zlib.crc32(row.address_hash), size=len(row.body) + len(row.address))
 
     def address_hash(self, connection: LiveConnection, address: Address) -> bytes:
@@ -189,6 +194,7 @@ class Inbox:
             subject_id=session_id if group else contact_id,
             body=vault.seal(body_cell(tenant_id, message_id), pack(body)),
             role=role,
+            tokens=estimate_tokens(body.text),
             answer=isinstance(event, InboundMessage) and event.addressed,
             merge=connection.merge,
             debounce_ms=connection.debounce_ms,

@@ -6,7 +6,8 @@ still finishes then is refused by the fence in the database.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -22,8 +23,9 @@ from hub.ledger.leases import Leases
 from hub.pipeline import crash, metrics
 from hub.pipeline.bodies import Body
 from hub.pipeline.connections import LiveConnection
+from hub.pipeline.errors import ConnectionUnknown
 from hub.pipeline.outbox import Outbox
-from hub.pipeline.turns import Fenced, Run, Turns
+from hub.pipeline.turns import MOST_ATTEMPTS, Fenced, Run, Turns
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +33,7 @@ POLL_SECONDS = 0.25
 ANYONES_SECONDS = 0.25
 """Work due for this long is anyone's, whoever was preferred for it."""
 _CLAIM_AT_ONCE = 64
+_LEAST_SECONDS = 0.05
 Early = tuple[Run, "asyncio.Task[None]"]
 _AWAY = (psycopg.OperationalError, PoolTimeout, Overloaded, Closed)
 
@@ -90,6 +93,9 @@ class Runner:
         if early is not None and not early[0].fits(claimed):
             self._discard(*early)
             early = None
+        if self.draining:  # accepted before, committed after the end was announced
+            self._behind(self._give_back(claimed, delay=0.0))
+            return
         task = asyncio.get_running_loop().create_task(self._work(claimed, early))
         self._running[claimed.session_id] = task
         self._fences[claimed.session_id] = claimed.fence
@@ -102,10 +108,9 @@ class Runner:
         task, run = self._running.get(session_id), self._runs.get(session_id)
         if task is None or run is None:
             return False
-        if run.ending:  # all of it was said; a cancelled commit could be stored and yet never sent
-            return True
-        run.stopping = True
-        task.cancel()
+        if not run.ending:  # otherwise its end is being stored already
+            run.stopping = True
+            task.cancel()
         return True
 
     async def drain(self, seconds: float) -> None:
@@ -115,15 +120,27 @@ class Runner:
         if self._running:
             await asyncio.wait(list(self._running.values()), timeout=seconds)
         left = [(session_id, self._fences[session_id]) for session_id in self._running]
-        for task in list(self._running.values()):
-            task.cancel()
+        for session_id, task in list(self._running.items()):
+            run = self._runs.get(session_id)
+            if run is None or not run.ending:
+                task.cancel()
         if self._running:
             await asyncio.wait(list(self._running.values()), timeout=5.0)
         if left:
-            await self.leases.release(left)
+            await self._release(left)
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
+
+    async def close(self) -> None:
+        """After the inbox was closed: let what was given back or cleared up reach the database."""
+        if self._clearing:
+            await asyncio.wait(list(self._clearing), timeout=5.0)
+
+    def _behind(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._clearing.add(task)
+        task.add_done_callback(self._clearing.discard)
 
     # ---- before the commit -------------------------------------------------------------------------------------
 
@@ -148,9 +165,7 @@ class Runner:
             self._discard(*early)
 
     def _discard(self, run: Run, task: "asyncio.Task[None]") -> None:
-        clearing = asyncio.get_running_loop().create_task(self._turns.discard(run, task))
-        self._clearing.add(clearing)
-        clearing.add_done_callback(self._clearing.discard)
+        self._behind(self._turns.discard(run, task))
 
     # ---- one turn ----------------------------------------------------------------------------------------------
 
@@ -163,12 +178,12 @@ class Runner:
         except _AWAY as error:
             log.warning("turn_interrupted", turn_id=str(claimed.turn_id), reason=type(error).__name__)
             await self._give_back(claimed, delay=0.5)
-        except (LookupError, AgentUnknown) as error:
+        except (ConnectionUnknown, AgentUnknown) as error:
             log.warning("turn_without_home", turn_id=str(claimed.turn_id), reason=str(error))
-            await self._give_back(claimed, delay=30.0)
-        except Exception:
+            more = await self._again_or_never(claimed, error, delay=30.0)
+        except Exception as error:
             log.exception("turn_failed", turn_id=str(claimed.turn_id))
-            await self._give_back(claimed, delay=min(0.5 * 2**claimed.attempts, 30.0))
+            more = await self._again_or_never(claimed, error, delay=min(0.5 * 2**claimed.attempts, 30.0))
         finally:
             # A dead task's lease is never renewed, whatever ended it.
             if self._running.get(session_id) is asyncio.current_task():
@@ -197,11 +212,26 @@ class Runner:
             if run.publisher is not None:
                 run.publisher.close()
 
+    async def _again_or_never(self, claimed: Claimed, error: Exception, *, delay: float) -> bool:
+        """Another attempt later; after too many the turn is dead, so that the session goes on. Whether turns wait."""
+        if claimed.attempts > MOST_ATTEMPTS:
+            try:
+                return (await self._turns.bury(claimed, type(error).__name__)).more
+            except Fenced:
+                return False
+            except Exception:
+                log.exception("turn_not_buried", turn_id=str(claimed.turn_id))
+        await self._give_back(claimed, delay=delay)
+        return False
+
     async def _give_back(self, claimed: Claimed, *, delay: float) -> None:
+        await self._release([(claimed.session_id, claimed.fence)], delay=delay)
+
+    async def _release(self, held: Sequence[tuple[UUID, int]], *, delay: float = 0.0) -> None:
         try:
-            await self.leases.release([(claimed.session_id, claimed.fence)], delay=delay)
-        except _AWAY:
-            log.warning("lease_left_to_end", turn_id=str(claimed.turn_id))
+            await self.leases.release(held, delay=delay)
+        except _AWAY as error:
+            log.warning("leases_left_to_end", leases=len(held), reason=type(error).__name__)
 
     # ---- loops -------------------------------------------------------------------------------------------------
 
@@ -218,9 +248,14 @@ class Runner:
                 await self._claim_poked()
                 if time.monotonic() - polled >= POLL_SECONDS:
                     polled = time.monotonic()
-                    await self._claim(None)
+                    if await self._claim(None):
+                        polled = 0.0
+                        self._wake.set()
             except _AWAY as error:
                 log.warning("claim_failed", reason=type(error).__name__)
+                await asyncio.sleep(POLL_SECONDS)
+            except Exception:
+                log.exception("claim_failed_unexpectedly")
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _claim_poked(self) -> None:
@@ -228,32 +263,32 @@ class Runner:
             batch = [self._poked.pop() for _ in range(min(len(self._poked), _CLAIM_AT_ONCE))]
             await self._claim(batch)
 
-    async def _claim(self, sessions: Sequence[UUID] | None) -> None:
+    async def _claim(self, sessions: Sequence[UUID] | None) -> bool:
+        """Claim and begin; True when there may be more at once."""
         room = min(self._capacity - len(self._running), _CLAIM_AT_ONCE)
         if room <= 0 or self.draining:
-            return
+            return False
         age = ANYONES_SECONDS if sessions is None else 0.0
         claimed = await self._claimer.claim(limit=room, sessions=sessions, older_than=age)
         crash.point("claim.after_commit")
         for item in claimed:
             self.begin(item)
-        if sessions is None and len(claimed) == room:
-            self._wake.set()
+        return len(claimed) == room
 
     async def _renewing(self) -> None:
         while True:
-            await asyncio.sleep(self._lease_seconds / 4)
+            await asyncio.sleep(min(self._lease_seconds / 4, self._left))
             held = self._held()
             if not held:
                 self._renewed = time.monotonic()
                 continue
             crash.point("renew.before")
             try:
-                async with asyncio.timeout(self._lease_seconds / 4):
+                async with asyncio.timeout(min(self._lease_seconds / 4, self._left)):
                     kept = await self.leases.renew(held)
-            except (*_AWAY, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 (whatever it was: without a renewal the leases end)
                 log.warning("renewal_failed", reason=type(error).__name__)
-                if time.monotonic() - self._renewed > self._lease_seconds * 0.8:
+                if self._left <= _LEAST_SECONDS:
                     self._abandon(session_id for session_id, _ in held)
                 continue
             self._renewed = time.monotonic()
@@ -262,6 +297,11 @@ class Runner:
                 for session_id, fence in held
                 if session_id not in kept and (session_id, fence) in self._held()
             )
+
+    @property
+    def _left(self) -> float:
+        """Seconds until we fence ourselves: the leases' end minus 20 %."""
+        return max(self._renewed + self._lease_seconds * 0.8 - time.monotonic(), _LEAST_SECONDS)
 
     def _held(self) -> list[tuple[UUID, int]]:
         """The leases of turns that are not yet committed."""
@@ -286,5 +326,8 @@ class Runner:
                 taken = await self._outbox.claim()
             except _AWAY as error:
                 log.warning("outbox_claim_failed", reason=type(error).__name__)
+                taken = 0
+            except Exception:
+                log.exception("outbox_claim_failed_unexpectedly")
                 taken = 0
             await asyncio.sleep(0.05 if taken else POLL_SECONDS)

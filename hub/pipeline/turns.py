@@ -32,9 +32,11 @@ from hub.ledger.live import save_partials
 from hub.pipeline import crash, metrics, notices
 from hub.pipeline.bodies import Body, body_cell, pack, pack_address, unpack_address
 from hub.pipeline.connections import Connections, LiveConnection
+from hub.pipeline.errors import ConnectionUnknown
 from hub.pipeline.inbox import Recent
+from hub.pipeline.inline import Inline
 from hub.pipeline.inputs import Inputs, input_options, read_bodies
-from hub.pipeline.live import LiveWriter
+from hub.pipeline.live import LiveWriter, Shown, left_behind
 from hub.pipeline.messages import message_chunk
 from hub.pipeline.outbox import Outbox, Ready
 from hub.pipeline.places import Place, Places
@@ -48,6 +50,8 @@ from tenants.ids import uuid7
 
 log = structlog.get_logger(__name__)
 
+_WAITING_NODES = frozenset({"core", "tools", "condense"})
+"""Steps that wait for models and tools; the rest of a turn is our own handling."""
 _TITLE_CHARS = 60
 _TITLE = """
 UPDATE session s SET title = i.title FROM unnest(%(id)s::uuid[], %(title)s::bytea[]) AS i(id, title)
@@ -79,6 +83,8 @@ class Run:
     message_id: UUID = field(default_factory=uuid7)
     first_token: datetime | None = None
     live: LiveWriter | None = None
+    shown: Shown | None = None
+    """What is visible on the platform when the turn ends."""
     stopping: bool = False
     ending: bool = False
     """Its commit is under way: the fence decides now, and a cancelled task could not send what is committed."""
@@ -125,6 +131,7 @@ class Turns:
         self._connections, self._streams, self._outbox, self._recent = connections, streams, outbox, recent
         self.places = places
         self._ending: dict[UUID, Run] = {}
+        self.inline = Inline()
         self.summarise: Callable[[UUID, UUID], None] = lambda *_: None
         """Gets the batch that a committed turn has frozen; what is lost here is found by the sweep."""
         committer = Committer(pools.app, lease=outbox.lease, worker_id=worker_id, companions=[self._save])
@@ -137,10 +144,10 @@ class Turns:
         await self._partials.close()
 
     async def prepare(self, claimed: Claimed) -> Run:
-        """A run for a leased turn; raises LookupError when its connection is gone."""
+        """A run for a leased turn; raises ConnectionUnknown when its connection is gone."""
         connection = await self._connections.by_id(claimed.tenant_id, claimed.connection_id)
         if connection is None:
-            raise LookupError(f"connection {claimed.connection_id} is gone")
+            raise ConnectionUnknown(f"connection {claimed.connection_id} is gone")
         await self._vault.load(claimed.tenant_id)
         return Run(claimed, connection)
 
@@ -158,10 +165,37 @@ class Turns:
 
     async def stop(self, run: Run) -> Committed:
         """After `run` was cancelled for a stop button: what was said so far is the answer."""
-        if run.input is None:
-            raise Fenced
-        run.result = self._agents.stopped(run.input)
+        if run.input is None:  # stopped before the agent began
+            state = SessionState(version=run.claimed.version + 1, buffer=_empty())
+            run.result = TurnResult(text="", finish="stopped", state=state)
+        else:
+            run.result = self._agents.stopped(run.input)
         return await self._commit(run)
+
+    async def bury(self, claimed: Claimed, reason: str) -> Committed:
+        """End a turn that cannot be run at all: a stored apology that is sent nowhere. Raises Fenced."""
+        await self._vault.load(claimed.tenant_id)
+        message_id, body = uuid7(), Body(text=notices.text("failed", "en"), finish="error")
+        committed = await self._commits.submit(
+            Commit(
+                tenant_id=claimed.tenant_id,
+                session_id=claimed.session_id,
+                turn_id=claimed.turn_id,
+                fence=claimed.fence,
+                message_id=message_id,
+                body=self._vault.seal(body_cell(claimed.tenant_id, message_id), pack(body)),
+                status="dead",
+                error=f"given up after {claimed.attempts} attempts: {reason}",
+            )
+        )
+        if committed is None:
+            raise Fenced
+        chunk = message_chunk(
+            message_id, committed.seq, role="assistant", body=body, turn_id=claimed.turn_id, status="final"
+        )
+        self._streams.stored(claimed.tenant_id, claimed.session_id, chunk)
+        metrics.TURNS.labels("dead").inc()
+        return committed
 
     # ---- while the message commits -----------------------------------------------------------------------------
 
@@ -280,6 +314,7 @@ class Turns:
     async def _commit(self, run: Run) -> Committed:
         claimed, result = run.claimed, run.result
         assert result is not None  # noqa: S101 (set by every path that leads here)
+        await self._find_shown(run)
         parts = self._parts(run, result)
         crash.point("turn.before_commit")
         run.ending = True
@@ -318,13 +353,30 @@ class Turns:
         self._streams.stored(run.claimed.tenant_id, run.claimed.session_id, chunk)
         self.places.committed(run.claimed.session_id, seq=committed.seq, version=committed.version)
         metrics.TURNS.labels(_status(run, result)).inc()
-        metrics.TURN_SECONDS.observe(time.monotonic() - run.started)
+        seconds = time.monotonic() - run.started
+        metrics.TURN_SECONDS.observe(seconds)
+        waited = sum(step.duration_ms for step in result.steps if step.node in _WAITING_NODES) / 1000
+        metrics.HANDLING.observe(max(seconds - waited, 0.0))
+
+    async def _find_shown(self, run: Run) -> None:
+        """The message that grew on the platform gets the last text, also where only an earlier attempt wrote to it."""
+        if run.live is not None and run.live.shown is not None:
+            run.shown = run.live.shown
+        elif run.claimed.attempts > 1 and not run.connection.adapter.capabilities.pull:
+            run.shown = await left_behind(self._outbox, run)
 
     def _parts(self, run: Run, result: TurnResult) -> Sequence[Part]:
-        if run.connection.adapter.capabilities.pull or not result.text:
+        text = result.text
+        if run.shown is not None and not text:  # people see the beginning of something: it gets an end
+            text = notices.text("failed", run.connection.language)
+        abilities = run.connection.adapter.capabilities
+        if abilities.pull or not text:
             return ()
+        asked = [body.external_id for body in run.bodies]
+        if abilities.sync_reply != "none" and self.inline.hand_over(run.connection.id, asked):
+            return ()  # the answer goes out in the response that waits for it
         reply = Reply(
-            text=result.text,
+            text=text,
             in_reply_to=tuple(body.external_id for body in run.bodies if body.external_id),
         )
         return run.connection.adapter.render(reply)
@@ -356,7 +408,7 @@ class Turns:
         tenant_id = run.claimed.tenant_id
         address = orjson.dumps(pack_address(run.address))
         expires = datetime.now(UTC) + timedelta(seconds=run.connection.delivery_window)
-        shown = run.live.shown if run.live is not None else None
+        shown = run.shown
         rows = []
         for index, part in enumerate(parts):
             live = index == 0 and shown is not None
@@ -379,7 +431,7 @@ class Turns:
 
     async def _save(self, conn: Any, rows: Sequence[Commit]) -> None:
         """What agents, memory and tenants write in the commit's transaction."""
-        runs = [self._ending[row.turn_id] for row in rows]
+        runs = [self._ending[row.turn_id] for row in rows if row.turn_id in self._ending]
         pairs = [(run.input, run.result) for run in runs if run.input is not None and run.result is not None]
         if pairs:
             await self._agents.save(conn, pairs)
@@ -539,7 +591,7 @@ def _pack(part: Part) -> bytes:
 
 def _ready(run: Run, committed: Committed, parts: Sequence[Part]) -> Ready:
     assert committed.sending is not None  # noqa: S101 (asked by the caller)
-    shown = run.live.shown if run.live is not None else None
+    shown = run.shown
     return Ready(
         delivery_id=committed.sending,
         tenant_id=run.claimed.tenant_id,

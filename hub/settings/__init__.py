@@ -3,6 +3,7 @@
 Values of our own carry the prefix HUB_; packages below hub read them here or get them by constructor.
 """
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ _secure = _site.scheme == "https"
 # Packages of ours come as they are built; a package without an AppConfig has no tables and no admin yet.
 _OURS = [name for name in ("tenants", "memory", "agents", "hub") if find_spec(f"{name}.apps")]
 INSTALLED_APPS = [
-    "daphne",
+    # Only its runserver needs this; elsewhere it would load Twisted into each process and command.
+    *(["daphne"] if sys.argv[1:2] == ["runserver"] else []),
     "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
     "unfold.contrib.forms",
@@ -156,6 +158,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
 }
 
 # structlog writes for the standard library too, so Django's own configuration stays out of it.

@@ -10,15 +10,15 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": _("Agent hub"),
     "SITE_SUBHEADER": _("Console"),
     "SITE_SYMBOL": "hub",
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("chat/icon.svg")}],
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("chat/icon.svg")}],
     "SITE_URL": "/",
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
     "SHOW_LANGUAGES": True,
     "BORDER_RADIUS": "8px",
-    "SCRIPTS": [lambda request: static("console/console.js")],
-    "STYLES": [lambda request: static("console/console.css")],
+    "SCRIPTS": [lambda _request: static("console/console.js")],
+    "STYLES": [lambda _request: static("console/console.css")],
     "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": []},
     "COLORS": {
         "primary": {

@@ -33,6 +33,10 @@ LIMITS: Mapping[str, PoolLimits] = {
     "ops": PoolLimits(size=2, statement_ms=10_000, lock_ms=2_000),
 }
 
+# A paused process may hold a tenant's locks between two statements, and nobody else could take its work over. No block
+# waits for anything but the database, so the server may end such a transaction long before a lease would.
+_IDLE_MS = "3000"
+
 
 # The same few statements for ever, each by key. Planned anew they cost more than they do (3 ms for the accept), and a
 # plan made while the tables were small would read them whole until the next ANALYZE.
@@ -229,7 +233,7 @@ class Pools:
             "role": self._names.runtime(role),
             "statement_timeout": str(limits.statement_ms),
             "lock_timeout": str(limits.lock_ms),
-            "idle_in_transaction_session_timeout": "30000",
+            "idle_in_transaction_session_timeout": _IDLE_MS,
         }
 
     def _prologue(self, role: str, stamp: Mapping[str, str]) -> list[tuple[str, Sequence[str]]]:

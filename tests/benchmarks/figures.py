@@ -44,7 +44,7 @@ class Window:
     @property
     def cpu(self) -> float:
         """Seconds of CPU per operation."""
-        return self.cost.cpu / self.figures["count"]
+        return self.cost.cpu / float(self.figures["count"])
 
     @property
     def shares(self) -> str:

@@ -4,12 +4,16 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hub.cli import lookup
 from hub.cli.root import run
 from tests.conftest import Database
+
+if TYPE_CHECKING:
+    from hub.models import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,22 @@ def acme(hub: Hub) -> Hub:
     assert hub("tenant", "create", "acme").code == 0
     assert hub("agent", "create", "helper", "--tenant", "acme").code == 0
     return hub
+
+
+@pytest.fixture
+def session(acme: Hub) -> "Session":
+    """A session of `acme`, without messages. Models are imported here: Django is set up after this module is read."""
+    from hub.models import Connection, Session
+    from tenants.context import tenant_scope
+    from tenants.ids import uuid7
+
+    made = acme("connection", "create", "web", "--tenant", "acme", "--agent", "helper", "--json").json
+    tenant = lookup.tenant("acme")
+    with tenant_scope(tenant.id):
+        connection = Connection.objects.get(id=made["id"])
+        return Session.objects.create(  # type: ignore[no-any-return]
+            tenant=tenant, connection=connection, subject_id=uuid7(), address_hash=b"a" * 16, address=b"x"
+        )
 
 
 def one_line(done: Done) -> str:

@@ -182,3 +182,9 @@ def test_an_agent_keeps_its_key_when_its_model_changes(acme: Hub) -> None:
         row = Agent.objects.get(name="helper")
         cell = CellRef(row.tenant_id, "credentials", "agent", "credentials", row.id)
         assert json.loads(lookup.vault().open(cell, bytes(row.credentials))) == ["sk-1"]
+
+
+def test_chat_names_an_address_that_does_not_answer(acme: Hub) -> None:
+    acme("connection", "create", "web", "--tenant", "acme", "--agent", "helper")
+    line = one_line(acme("chat", "--once", "hi", "--tenant", "acme", "--url", "http://127.0.0.1:9"))
+    assert line.startswith("no hub answers at ws://127.0.0.1:9/ws/chat/")

@@ -30,17 +30,6 @@ from tests.conftest import Database
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
-@pytest.fixture
-def session(acme: Hub) -> Session:
-    made = acme("connection", "create", "web", "--tenant", "acme", "--agent", "helper", "--json").json
-    tenant = lookup.tenant("acme")
-    with tenant_scope(tenant.id):
-        connection = Connection.objects.get(id=made["id"])
-        return Session.objects.create(  # type: ignore[no-any-return]
-            tenant=tenant, connection=connection, subject_id=uuid7(), address_hash=b"a" * 16, address=b"x"
-        )
-
-
 def deliver(session: Session, status: str, *, position: int, message_id: UUID) -> Delivery:
     with tenant_scope(session.tenant_id):
         return Delivery.objects.create(  # type: ignore[no-any-return]

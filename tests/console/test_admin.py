@@ -7,13 +7,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-import hub.urls  # noqa: F401 - registers the pages
-from hub.console.site import site
+from hub.console.admin import site
 from tests.console.world import PASSWORD, World
 
 Login = Callable[[User], Client]
 LISTS = sorted(
-    f"/admin/{model._meta.app_label}/{model._meta.model_name}/" for model in site._registry  # every registered model
+    f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
+    for model in site._registry  # every registered model
 )
 
 
@@ -79,6 +79,25 @@ def test_ranks(acme: World, login: Login) -> None:
     assert [status(role, key) for role in ("viewer", "operator", "owner")] == [403, 403, 200]
     users = "/admin/auth/user/"
     assert [status(role, users) for role in ("viewer", "operator", "owner")] == [403, 403, 403]
+
+
+@pytest.mark.parametrize("who", ["staff", "viewer", "operator", "owner"])
+def test_every_page_of_a_row_opens(who: str, staff: User, acme: World, login: Login) -> None:
+    client = login(staff if who == "staff" else acme.users[who])
+    pages = {
+        "hub/connection": acme.connections["telegram"].id,
+        "agents/agent": acme.agent.id,
+        "hub/session": acme.session.id,
+        "hub/message": acme.messages[0].id,
+        "hub/turn": acme.turn.id,
+        "hub/delivery": acme.deliveries["dead"].id,
+        "tenants/tenant": acme.tenant.id,
+    }
+    for page, ident in pages.items():
+        response = client.get(f"/admin/{page}/{ident}/change/")
+        assert response.status_code == 200, page
+        assert "sk-very-secret" not in response.text
+        assert "hush" not in response.text
 
 
 def test_quotas_are_bars(acme: World, login: Login) -> None:
@@ -221,7 +240,9 @@ def test_a_new_member_gets_a_password_once(acme: World, login: Login) -> None:
     client = login(acme.users["owner"])
     page = client.post("/admin/tenants/member/add/", {"username": "newcomer", "role": "viewer"})
     assert page.status_code == 200
-    entered = Client(SERVER_NAME="localhost").post("/admin/login/", {"username": "newcomer", "password": page.context["key"]})
+    entered = Client(SERVER_NAME="localhost").post(
+        "/admin/login/", {"username": "newcomer", "password": page.context["key"]}
+    )
     assert entered.status_code == 302
 
 

@@ -1,4 +1,4 @@
-"""The admin in a real browser: log in, look at each page, switch the tenant. HUB_SCREENSHOTS names a folder for looks."""
+"""The admin in a real browser: log in, look at each page, switch the tenant. SHOTS names a folder for looks."""
 
 import os
 from pathlib import Path

@@ -152,7 +152,7 @@ class House:
     agent: str
     connections: dict[str, str] = field(default_factory=dict)
 
-    def key(self, *scopes: str) -> str:
+    def key(self, *scopes: str) -> Any:
         from tenants import keys
 
         return apart(lambda: keys.issue(self.tenant_id, scopes=scopes or ("chat",)).key)
@@ -181,7 +181,12 @@ class House:
         vault = Vault(MasterKeys(*settings.HUB_ENV.master_keys()), None)
         row = Connection(tenant_id=self.tenant_id, channel=channel, name=channel, agent_id=self.agent_id)
         row.allowed_origins = list(origins)
-        self.run(lambda: (seal_credentials(vault, row, credentials), row.save(force_insert=True)))
+
+        def save() -> None:
+            seal_credentials(vault, row, credentials)
+            row.save(force_insert=True)
+
+        self.run(save)
         return row
 
 

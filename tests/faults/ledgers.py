@@ -1,7 +1,7 @@
 """The five ledgers of a run, and whether they agree: nothing lost, nothing twice, nothing out of order.
 
-driver (what was acknowledged), inbox, turns, deliveries, what the platform saw; with the model server's log and what web
-clients received. `check` is pure, so that planted faults prove that it sees them.
+Driver (what was acknowledged), inbox, turns, deliveries, what the platform saw; with the model server's log and what
+web clients received. `check` is pure, so that planted faults prove that it sees them.
 """
 
 import json
@@ -41,6 +41,8 @@ class TurnEnd:
     error: str = ""
     model_runs: int = 0
     """Usage rows of model calls."""
+    model: str = "scripted"
+    """Empty where the turn needed none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +136,10 @@ class Report:
         self.violations.setdefault(name, []).append(what)
 
     def json(self) -> str:
-        shown = {name: [*found[:5], *([f"… {len(found)} in all"] if len(found) > 5 else [])] for name, found in
-                 self.violations.items()}
+        shown = {
+            name: [*found[:5], *([f"… {len(found)} in all"] if len(found) > 5 else [])]
+            for name, found in self.violations.items()
+        }
         return json.dumps({**asdict(self), "violations": shown, "clean": self.clean}, ensure_ascii=False)
 
 
@@ -224,6 +228,9 @@ def _delivered(ledgers: Ledgers, report: Report) -> None:
     without = final - {row.turn for row in ledgers.deliveries}
     for turn in sorted(without):
         report.blame("I4", f"turn {turn} has no delivery")
+    ends: dict[str, set[str]] = defaultdict(set)
+    for row in ledgers.deliveries:
+        ends[row.turn].add(row.status)
     told: dict[tuple[str, str, int], set[str]] = defaultdict(set)
     for shown in ledgers.shown:
         for key in shown.answers:
@@ -232,15 +239,14 @@ def _delivered(ledgers: Ledgers, report: Report) -> None:
     if len(twice) > ledgers.may_repeat:
         for place in twice:
             report.blame("I4", f"answered {len(told[place])} times: {place[1]}")
-    for row in ledgers.inbox:
-        if row.status == "accepted" and (row.conversation, row.key, 0) not in told and _was_due(row, rows.values()):
-            report.blame("I4", f"no answer was seen: {row.key}")
+    for said in ledgers.inbox:
+        if said.status == "accepted" and (said.conversation, said.key, 0) not in told and _was_due(said, ends):
+            report.blame("I4", f"no answer was seen: {said.key}")
 
 
-def _was_due(row: Inbound, deliveries: Iterable[Sent]) -> bool:
+def _was_due(row: Inbound, ends: Mapping[str, set[str]]) -> bool:
     """Whether the row's answer was not given up visibly."""
-    ends = [item.status for item in deliveries if item.turn == row.turn]
-    return not any(status in ("dead", "skipped", "unknown") for status in ends)
+    return not ends.get(row.turn or "", set()) & {"dead", "skipped", "unknown"}
 
 
 def _ordered(ledgers: Ledgers, report: Report) -> None:
@@ -313,7 +319,7 @@ def _accounted(ledgers: Ledgers, report: Report) -> None:
     if booked > ledgers.model_calls:
         report.blame("I8", f"{booked} model calls are booked, {ledgers.model_calls} were made")
     for turn in ledgers.turns:
-        if turn.kind == "reply" and turn.status == "finished" and not turn.model_runs:
+        if turn.kind == "reply" and turn.status == "finished" and turn.model and not turn.model_runs:
             report.blame("I8", f"turn {turn.id} finished and nothing is booked for it")
     report.counts["wasted_model_calls"] = ledgers.model_calls - booked
 

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.faults.ledgers import Report
@@ -50,7 +50,7 @@ class Result:
         return f"{self.name}: {self.wrong} {self.report.json()}"
 
 
-def spread(name: str, seconds: Sequence[float]) -> Mapping[str, float]:
+def spread(name: str, seconds: Sequence[float]) -> dict[str, float]:
     """p50 and max of measured seconds, and how many there are."""
     if not seconds:
         return {f"{name}_n": 0}

@@ -16,11 +16,12 @@ from tests.faults.rig import Rig
 
 _MESSAGES = """
 SELECT id, session_id, seq, role, status, reason, turn_id, body FROM message
-WHERE tenant_id = %s AND session_id = ANY (SELECT id FROM session WHERE connection_id = ANY (%s)) ORDER BY session_id, seq
+WHERE tenant_id = %s AND session_id = ANY (SELECT id FROM session WHERE connection_id = ANY (%s))
+ORDER BY session_id, seq
 """
 _TURNS = """
 SELECT id, session_id, kind, status, first_seq, last_seq, fence, attempts, error,
-       (SELECT count(*) FROM usage u WHERE u.turn_id = t.id AND u.kind IN ('reply', 'retry'))
+       (SELECT count(*) FROM usage u WHERE u.turn_id = t.id AND u.kind IN ('reply', 'retry')), model
 FROM turn t WHERE tenant_id = %s AND session_id = ANY (SELECT id FROM session WHERE connection_id = ANY (%s))
 """
 _DELIVERIES = """
@@ -96,6 +97,7 @@ async def _stored(rig: Rig, vault: Vault, tenant: UUID, ids: list[UUID]) -> Ledg
             attempts=row[7],
             error=row[8],
             model_runs=row[9],
+            model=row[10],
         )
         for row in await rig.rows(_TURNS, tenant, ids)
     ]
@@ -140,17 +142,16 @@ async def _stored(rig: Rig, vault: Vault, tenant: UUID, ids: list[UUID]) -> Ledg
 
 def _children(rig: Rig) -> list[str]:
     """Processes that our nodes left behind."""
-    left = []
-    for node in rig.nodes:
-        if not node.alive:
-            continue
-        for child in psutil.Process(node.process.pid).children():
-            if child.status() == psutil.STATUS_ZOMBIE:
-                left.append(f"{node.name} has a zombie")
-    return left
+    return [
+        f"{node.name} has a zombie"
+        for node in rig.nodes
+        if node.alive
+        for child in psutil.Process(node.process.pid).children()
+        if child.status() == psutil.STATUS_ZOMBIE
+    ]
 
 
-async def settle_and_check(rig: Rig, *drivers: Driver, seconds: float = 60.0) -> Report:
+async def settle_and_check(rig: Rig, *, seconds: float = 60.0) -> Report:
     """Wait until the tenant rests, then compare the ledgers."""
     await rig.quiet(seconds=seconds)
-    return check(await read(rig, drivers))
+    return check(await read(rig, rig.drivers))

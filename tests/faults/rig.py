@@ -14,11 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 import aiohttp
@@ -26,9 +26,14 @@ import psycopg
 from aiohttp import web
 
 from hub.embedded import Layout, Servers
+from tests.faults.outcome import Dose
 from tests.support.model_plans import Plan
 from tests.support.model_server import ModelServer
+from tests.support.platforms.base import FakePlatform
 from tests.support.platforms.webhook import FakeProgram
+
+if TYPE_CHECKING:
+    from tests.faults.driver import Driver
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE_SECONDS = 3.0
@@ -206,13 +211,16 @@ class Rig:
 
     stack: Stack
     plan: Plan = field(default_factory=lambda: Plan(kind="echo", first_delay=0.12))
-    connections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """More connections: name to fields; `credentials` may be a callable that is called late."""
+    platforms: Mapping[str, FakePlatform] = field(default_factory=dict)
+    """More connections by name, each with the platform behind it; started and stopped with the rig."""
+    policy: Mapping[str, Any] = field(default_factory=lambda: {"enabled": False})
+    """The agent's memory settings."""
     model: ModelServer = field(init=False)
     program: Program = field(init=False)
     planted: Planted = field(init=False)
     http: aiohttp.ClientSession = field(init=False)
     nodes: list[Node] = field(default_factory=list)
+    drivers: "list[Driver]" = field(default_factory=list)
     _count: int = 0
 
     async def __aenter__(self) -> Self:
@@ -220,10 +228,15 @@ class Rig:
         self.program = await Program().__aenter__()
         self.http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
         hook = {"channel": "webhook", "credentials": self.program.credentials()}
+        for platform in self.platforms.values():
+            await platform.__aenter__()
         more = {
-            name: {**values, "credentials": _late(values["credentials"])} for name, values in self.connections.items()
+            name: {"channel": platform.slug, "credentials": platform.credentials()}
+            for name, platform in self.platforms.items()
         }
-        wanted = {"tenant": f"t{secrets.token_hex(6)}", "connections": {"hook": hook, **more}}
+        # Recall would make the first turns of a new folder wait for the sentence model, which is no fault.
+        agent = {"policy": dict(self.policy)}
+        wanted = {"tenant": f"t{secrets.token_hex(6)}", "agent": agent, "connections": {"hook": hook, **more}}
         made = await asyncio.to_thread(self.stack.call, "tests.faults.plant", wanted)
         self.planted = Planted(UUID(made["tenant"]), made["connections"])
         return self
@@ -235,7 +248,8 @@ class Rig:
             await self.stop_all()
         finally:
             await self.http.close()
-            await self.program.__aexit__(None, None, None)
+            for platform in (self.program, *self.platforms.values()):
+                await platform.__aexit__(None, None, None)
             await self.model.__aexit__(None, None, None)
 
     async def stop_all(self) -> None:
@@ -265,13 +279,26 @@ class Rig:
             await self.ready(node)
         return node
 
+    async def worker(self) -> Node:
+        """Start a Celery worker."""
+        arguments = ["--quiet", "--app=hub.celery", "worker", "--pool=solo", "--without-gossip", "--without-mingle"]
+        return self._spawn("celery", arguments=arguments, role="worker", crash_at="")
+
     async def ready(self, node: Node, *, seconds: float = 30.0) -> None:
         """Wait until the process has started, which its log tells."""
         await wait_until(lambda: "runtime_started" in node.tail() or not node.alive, seconds=seconds, what=node.name)
         if not node.alive:
             raise RuntimeError(f"{node.name} ended at its start: {node.tail()}")
 
-    def _spawn(self, module: str, *, role: str, crash_at: str, listener: socket.socket | None = None) -> Node:
+    def _spawn(
+        self,
+        module: str,
+        *,
+        role: str,
+        crash_at: str,
+        listener: socket.socket | None = None,
+        arguments: Sequence[str] = (),
+    ) -> Node:
         descriptors = () if listener is None else (listener.fileno(),)
         port = 0 if listener is None else int(listener.getsockname()[1])
         self._count += 1
@@ -288,7 +315,7 @@ class Rig:
         path = self.stack.logs / f"{self.planted.tenant.hex[-8:]}-{name}.log"
         with path.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "hub.cli.child", str(os.getpid()), module, *map(str, descriptors)],
+                [sys.executable, "-m", "hub.cli.child", str(os.getpid()), module, *map(str, descriptors), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -300,6 +327,25 @@ class Rig:
         node = Node(name, process, path, port)
         self.nodes.append(node)
         return node
+
+    async def have(self, *, gateways: int = 1, runners: int = 1, role: str = "gateway") -> None:
+        """Start what is missing of so many living gateways (of this role) and runners."""
+        missing = gateways - len(self.gateways())
+        starts = [self.gateway(role=role) for _ in range(missing)]
+        await asyncio.gather(*starts, *(self.runner() for _ in range(runners - len(self.runners()))))
+
+    def drive(self, dose: Dose, **options: Any) -> "Driver":
+        """A driver of new conversations; the checker will ask for all that it sends."""
+        from tests.faults.driver import Driver
+
+        prefix = f"d{len(self.drivers)}-"
+        driver = Driver(self, dose.messages, dose.conversations, dose.rate, prefix=prefix, **options)
+        self.drivers.append(driver)
+        return driver
+
+    def runners(self) -> list[Node]:
+        """The living processes that only run turns."""
+        return [node for node in self.nodes if node.name.startswith("runner") and node.alive]
 
     def gateways(self) -> list[Node]:
         """Those that live."""
@@ -348,10 +394,6 @@ SELECT 'delivery ' || status, id::text, attempts, position, detail, (due_at - no
 FROM delivery WHERE tenant_id = %s AND status IN ('pending', 'retry', 'sending', 'live')
 LIMIT 50
 """
-
-
-def _late(value: Any) -> Any:
-    return value() if callable(value) else value
 
 
 async def wait_until(true: Callable[[], bool], *, seconds: float, what: str) -> None:

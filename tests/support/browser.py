@@ -32,7 +32,9 @@ def browsing(**options: Any) -> Iterator[Any]:
     problems: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS), timeout=30_000)
-        page = browser.new_context(**{"viewport": {"width": 1360, "height": 900}, "locale": "en-GB", **options}).new_page()
+        page = browser.new_context(
+            **{"viewport": {"width": 1360, "height": 900}, "locale": "en-GB", **options}
+        ).new_page()
         page.set_default_timeout(15_000)
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: problems.append(str(error)))

@@ -46,4 +46,3 @@ async def hub_runtime(hub_world: World) -> World:
     """A running hub; what people say is echoed by the model."""
     await hub_world.runtime.start()
     return hub_world
-

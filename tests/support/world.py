@@ -1,9 +1,9 @@
-"""A whole hub process inside a test (fixtures: `tests.support.runtime`): a Runtime on the test database, one tenant, one agent, a connection per channel.
+"""A whole hub process inside a test: a Runtime on the test database, one tenant, one agent, a connection per channel.
 
-    async def test_…(hub_runtime: World) -> None:
-        await hub_runtime.arrive("telegram", "hi", number=1)           # a signed webhook, verified, parsed, accepted
-        await hub_runtime.until(lambda: hub_runtime.fakes["telegram"].shown("7"))
-        second = await hub_runtime.another()                           # one more process, in this one
+async def test_…(hub_runtime: World) -> None:
+    await hub_runtime.arrive("telegram", "hi", number=1)           # a signed webhook, verified, parsed, accepted
+    await hub_runtime.until(lambda: hub_runtime.fakes["telegram"].shown("7"))
+    second = await hub_runtime.another()                           # one more process, in this one
 """
 
 import asyncio
@@ -92,7 +92,7 @@ class World:
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """Read or change anything, past every policy."""
         with psycopg.connect(self.database.superuser_dsn, autocommit=True) as conn:
-            cursor = conn.execute(query, values or None)  # type: ignore[call-overload]
+            cursor = conn.execute(query, values or None)
             return cursor.fetchall() if cursor.description else []
 
     def value(self, query: str, *values: Any) -> Any:
@@ -107,8 +107,10 @@ class World:
     async def quiet(self) -> None:
         """Until nothing is due, running or under way."""
         await self.until(
-            lambda: not self.value(
-                "SELECT count(*) FROM session WHERE due_turns > 0 OR turn_id IS NOT NULL OR unsettled > 0"
+            lambda: (
+                not self.value(
+                    "SELECT count(*) FROM session WHERE due_turns > 0 OR turn_id IS NOT NULL OR unsettled > 0"
+                )
             ),
             what="every session is idle",
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import click
@@ -11,6 +11,9 @@ from hub.cli import lookup
 from hub.cli.output import CommandFailed, Output, with_output
 from hub.embedded import folders
 from hub.env import env
+
+if TYPE_CHECKING:
+    from hub.cli.talk import Talk
 
 WORDS_OF_LEAVING = ("/quit", "/exit", "/bye")
 
@@ -29,7 +32,7 @@ def command(output: Output, once: str | None, url: str | None, named: str | None
     address = _socket_address(url or _running_hub(), named or _web_connection(slug))
     try:
         if once is None:
-            asyncio.run(_converse(address, wait=wait))
+            _converse(address, wait=wait)
         else:
             _print(output, asyncio.run(_ask_once(address, once, wait=wait)))
     except TimeoutError:
@@ -79,29 +82,41 @@ def _print(output: Output, answer: dict[str, Any]) -> None:
     output.result(answer, str(answer["text"]))
 
 
-async def _converse(address: str, *, wait: float) -> None:
-    from hub.cli.talk import talk
+def _converse(address: str, *, wait: float) -> None:
+    """Ask in turns. Reading a line blocks, so it happens between runs of the loop; the socket can wait or be remade."""
+    from hub.cli.talk import Talk
 
-    async with talk(address) as open_talk:
-        click.secho("you are connected; /quit ends the conversation", dim=True)
-        while True:
-            try:
-                text = (await asyncio.to_thread(input, click.style("you   ", fg="cyan"))).strip()
-            except (EOFError, KeyboardInterrupt):
-                return
-            if text in WORDS_OF_LEAVING:
-                return
-            if text:
-                await _one_answer(open_talk, text, wait=wait)
+    open_talk = Talk(address)
+    with asyncio.Runner() as runner:
+        runner.run(_enter(open_talk))
+        click.secho("you are connected; Ctrl-C stops an answer, /quit ends the conversation", dim=True)
+        try:
+            while (text := _line()) not in WORDS_OF_LEAVING:
+                if text:
+                    runner.run(_one_answer(open_talk, text, wait=wait))
+        finally:
+            runner.run(open_talk.__aexit__(None, None, None))
 
 
-async def _one_answer(open_talk: Any, text: str, *, wait: float) -> None:
+async def _enter(open_talk: "Talk") -> None:
+    await open_talk.__aenter__()
+
+
+def _line() -> str:
+    try:
+        return input(click.style("you   ", fg="cyan")).strip()
+    except (EOFError, KeyboardInterrupt):
+        click.echo()
+        return WORDS_OF_LEAVING[0]
+
+
+async def _one_answer(open_talk: "Talk", text: str, *, wait: float) -> None:
     screen = _Screen()
     asked = asyncio.create_task(open_talk.ask(text, screen.show))
     try:
         async with asyncio.timeout(wait):
             answer = await asyncio.shield(asked)
-    except (asyncio.CancelledError, KeyboardInterrupt):
+    except asyncio.CancelledError:
         # Ctrl-C while the agent speaks: it stops, and what it said so far is its answer.
         current = asyncio.current_task()
         if current is not None:

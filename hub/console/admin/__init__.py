@@ -1,5 +1,17 @@
 """The pages of the admin; importing them registers them."""
 
 from hub.console.admin import agents, connections, conversations, deliveries, keys, memory, people, platform, tenants
+from hub.console.site import site
 
-__all__ = ["agents", "connections", "conversations", "deliveries", "keys", "memory", "people", "platform", "tenants"]
+__all__ = [
+    "agents",
+    "connections",
+    "conversations",
+    "deliveries",
+    "keys",
+    "memory",
+    "people",
+    "platform",
+    "site",
+    "tenants",
+]

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from django import forms
 from django.http import HttpRequest
-from unfold.decorators import display
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminIntegerFieldWidget,
@@ -19,7 +18,8 @@ from unfold.widgets import (
 from agents.models import Agent
 from agents.providers import OFFLINE, OPENAI
 from agents.tools import BUILT_IN
-from hub.console.base import _, ConsoleAdmin, Form, Rank, capitalise, site
+from hub.console.base import ConsoleAdmin, Form, Rank, _, capitalise, site
+from hub.console.decorators import display
 from hub.console.pydantic_fields import MASK
 from hub.pipeline.operating import note
 from hub.pipeline.reading import load, route_keys, vault
@@ -64,7 +64,10 @@ def route_field(part: str) -> forms.Field:
         return forms.IntegerField(**common, min_value=1, widget=UnfoldAdminIntegerFieldWidget)
     if part == "base_url":
         return forms.URLField(
-            **common, max_length=500, assume_scheme="https", widget=UnfoldAdminTextInputWidget,
+            **common,
+            max_length=500,
+            assume_scheme="https",
+            widget=UnfoldAdminTextInputWidget,
             help_text=_("Such as https://api.example.com/v1"),
         )
     return forms.CharField(**common, max_length=200, widget=UnfoldAdminTextInputWidget)
@@ -87,11 +90,16 @@ class AgentForm(Form):
     """The row's fields; routes and policy are added below the class."""
 
     tools = forms.MultipleChoiceField(
-        label=_("tools"), required=False, choices=[(name, name) for name in BUILT_IN],
+        label=_("tools"),
+        required=False,
+        choices=[(name, name) for name in BUILT_IN],
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
     terms = forms.CharField(
-        label=_("blocked terms"), required=False, max_length=8000, help_text=_("One per line."),
+        label=_("blocked terms"),
+        required=False,
+        max_length=8000,
+        help_text=_("One per line."),
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
     )
 
@@ -167,8 +175,11 @@ class AgentAdmin(ConsoleAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """The list shows the first route's model."""
-        return super().get_queryset(request).defer(None).defer("prompt", "credentials") if _list(request) else super(
-        ).get_queryset(request)
+        return (
+            super().get_queryset(request).defer(None).defer("prompt", "credentials")
+            if _list(request)
+            else super().get_queryset(request)
+        )
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001
         """For those who only look, Django's own form: no key is even masked."""

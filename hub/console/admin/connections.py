@@ -8,13 +8,13 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 from pydantic import ValidationError
-from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from agents.models import Agent
 from channels_adapters.registry import AdapterType, ChannelUnknown, adapter_type, adapters
-from hub.console.base import _, ChoiceFilter, ConsoleAdmin, Form, Rank, capitalise, site
-from hub.console.drawing import DASH, copyable, link
+from hub.console.base import ChoiceFilter, ConsoleAdmin, Form, Rank, _, capitalise, site
+from hub.console.decorators import display
+from hub.console.drawing import DASH, badge, copyable, link
 from hub.console.pydantic_fields import PREFIX, collect, errors_by_field, form_fields
 from hub.models import Connection, ConnectionStatus
 from hub.pipeline.connections import open_credentials, seal_credentials
@@ -22,7 +22,7 @@ from hub.pipeline.operating import note
 from hub.pipeline.reading import vault
 from tenants.context import current_tenant
 
-STATUS_LABEL = {"active": "success", "paused": "warning", "disabled": "danger"}
+STATUS_LABEL = {"active": "good", "paused": "warn", "disabled": "bad"}
 
 
 class ConnectionForm(Form):
@@ -135,11 +135,11 @@ class ConnectionAdmin(ConsoleAdmin):
         adapter = _adapter(obj.channel)
         return adapter.name if adapter else obj.channel
 
-    @display(description=_("status"), label=STATUS_LABEL)
-    def shown_status(self, obj: Connection) -> tuple[str, str]:
+    @display(description=_("status"))
+    def shown_status(self, obj: Connection) -> SafeString:
         """The status, coloured."""
         short = {"active": _("active"), "paused": _("paused"), "disabled": _("disabled")}
-        return obj.status, str(short.get(obj.status, obj.status))
+        return badge(STATUS_LABEL[obj.status], short.get(obj.status, obj.status))
 
     @display(description=_("agent"))
     def agent(self, obj: Connection) -> SafeString | str:

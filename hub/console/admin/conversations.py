@@ -6,11 +6,11 @@ from django import forms
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
-from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from hub.console.base import _, ChoiceFilter, ConsoleAdmin, Form, Rank, ReadOnlyAdmin, capitalise, site
-from hub.console.drawing import DASH, link, short, trace_table
+from hub.console.base import ChoiceFilter, ConsoleAdmin, Form, Rank, ReadOnlyAdmin, _, capitalise, site
+from hub.console.decorators import display
+from hub.console.drawing import DASH, badge, link, short, trace_table
 from hub.console.transcript import transcript
 from hub.models import Message, Session, SessionOwner, Turn, TurnStatus
 from hub.pipeline.operating import name_session
@@ -20,10 +20,10 @@ from tenants.context import current
 TURN_LABEL = {
     "due": "info",
     "running": "info",
-    "finished": "success",
-    "stopped": "warning",
-    "failed": "warning",
-    "dead": "danger",
+    "finished": "good",
+    "stopped": "warn",
+    "failed": "warn",
+    "dead": "bad",
 }
 RECENT_SESSIONS = 50
 
@@ -85,7 +85,12 @@ class SessionAdmin(ConsoleAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """One compact block above the chat."""
         title = "words" if self._may(request, Rank.OPERATOR) else "shown_title"
-        return ((None, {"fields": (title, ("starred", "archived"), ("connection", "owner"), ("waiting", "last_inbound_at"))}),)
+        return (
+            (
+                None,
+                {"fields": (title, ("starred", "archived"), ("connection", "owner"), ("waiting", "last_inbound_at"))},
+            ),
+        )
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -133,10 +138,10 @@ class MessageAdmin(ReadOnlyAdmin):
     def preview(self, obj: Message) -> str:
         """What it says; texts of all tenants are not opened at once."""
         if current().tenant_id is None:
-            return _("choose the tenant to read")
+            return str(_("choose the tenant to read"))
         body = message_body(obj)
         if body is None:
-            return _("cannot be read any more")
+            return str(_("cannot be read any more"))
         limit = 90 if self._lists(obj) else 20_000
         return body.text[:limit] + ("…" if len(body.text) > limit else "")
 
@@ -175,30 +180,22 @@ class TurnAdmin(ReadOnlyAdmin):
     list_display = ("created", "shown_status", "shown_session", "model", "used", "attempts", "lasted", "error")
     list_filter = (TurnStatusFilter,)
     fields = (
-        "shown_status",
-        "kind",
-        "shown_session",
-        "first_seq",
-        "last_seq",
-        "attempts",
-        "fence",
-        "model",
-        "used",
-        "reason",
-        "error",
-        "created",
-        "started_at",
-        "first_token_at",
-        "finished_at",
-        "lasted",
+        ("shown_status", "shown_session"),
         "shown_trace",
+        ("model", "used"),
+        ("lasted", "attempts"),
+        ("created", "started_at"),
+        ("first_token_at", "finished_at"),
+        ("first_seq", "last_seq"),
+        ("kind", "fence"),
+        ("reason", "error"),
     )
     ordering = ("-created",)
 
-    @display(description=_("status"), label=TURN_LABEL)
-    def shown_status(self, obj: Turn) -> tuple[str, str]:
+    @display(description=_("status"))
+    def shown_status(self, obj: Turn) -> SafeString:
         """The status, coloured."""
-        return obj.status, obj.get_status_display()
+        return badge(TURN_LABEL[obj.status], obj.get_status_display())
 
     @display(description=_("session"))
     def shown_session(self, obj: Turn) -> SafeString | str:

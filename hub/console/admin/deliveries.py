@@ -7,10 +7,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.safestring import SafeString
-from unfold.decorators import action, display
 
 from hub.console.base import ChoiceFilter, Rank, ReadOnlyAdmin, _, site
-from hub.console.drawing import link
+from hub.console.decorators import action, display
+from hub.console.drawing import badge, link
 from hub.models import Delivery, DeliveryStatus, Event
 from hub.pipeline.operating import retry_delivery, skip_delivery
 
@@ -18,11 +18,11 @@ STATUS_LABEL = {
     "pending": "info",
     "sending": "info",
     "live": "info",
-    "sent": "success",
-    "retry": "warning",
-    "unknown": "warning",
-    "dead": "danger",
-    "skipped": "danger",
+    "sent": "good",
+    "retry": "warn",
+    "unknown": "warn",
+    "dead": "bad",
+    "skipped": "bad",
 }
 
 
@@ -41,21 +41,14 @@ class DeliveryAdmin(ReadOnlyAdmin):
     list_filter = (DeliveryStatusFilter,)
     list_select_related = ("connection",)
     fields = (
-        "shown_status",
-        "connection",
-        "shown_session",
-        "shown_turn",
-        "position",
-        "part_index",
-        "final",
-        "attempts",
-        "due_at",
-        "expires_at",
-        "sent_at",
-        "platform_id",
-        "receipt",
+        ("shown_status", "attempts"),
+        ("connection", "shown_session"),
+        ("shown_turn", "position"),
+        ("part_index", "final"),
+        ("created", "due_at"),
+        ("sent_at", "expires_at"),
+        ("platform_id", "receipt"),
         "detail",
-        "created",
     )
     ordering = ("-created",)
     actions = ("retry", "skip")
@@ -97,10 +90,10 @@ class DeliveryAdmin(ReadOnlyAdmin):
         _tell(request, done, _("It was skipped."))
         return redirect("admin:hub_delivery_change", object_id)
 
-    @display(description=_("status"), label=STATUS_LABEL)
-    def shown_status(self, obj: Delivery) -> tuple[str, str]:
+    @display(description=_("status"))
+    def shown_status(self, obj: Delivery) -> SafeString:
         """The status, coloured."""
-        return obj.status, obj.get_status_display()
+        return badge(STATUS_LABEL[obj.status], obj.get_status_display())
 
     @display(description=_("session"))
     def shown_session(self, obj: Delivery) -> SafeString | str:

@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from unfold.decorators import action, display
+from django.utils.safestring import SafeString
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminSelectWidget,
@@ -17,7 +17,9 @@ from unfold.widgets import (
 )
 
 from agents.models import Agent
-from hub.console.base import _, ConsoleAdmin, Form, Rank, ReadOnlyAdmin, capitalise, site
+from hub.console.base import ConsoleAdmin, Form, Rank, ReadOnlyAdmin, _, capitalise, site
+from hub.console.decorators import action, display
+from hub.console.drawing import badge
 from hub.pipeline.operating import note
 from tenants import keys
 from tenants.context import current_tenant
@@ -129,10 +131,10 @@ class ApiKeyAdmin(ConsoleAdmin):
         """Its scopes."""
         return ", ".join(obj.scopes)
 
-    @display(description=_("state"), label={"valid": "success", "revoked": "danger"})
-    def state(self, obj: ApiKey) -> tuple[str, Any]:
+    @display(description=_("state"))
+    def state(self, obj: ApiKey) -> SafeString:
         """Whether it still opens anything."""
-        return ("revoked", _("revoked")) if obj.revoked_at else ("valid", _("valid"))
+        return badge("bad", _("revoked")) if obj.revoked_at else badge("good", _("valid"))
 
 
 class MemberForm(Form):

@@ -1,8 +1,7 @@
 """Contacts and persons."""
 
-from unfold.decorators import display
-
 from hub.console.base import ConsoleAdmin, Rank, ReadOnlyAdmin, _, site
+from hub.console.decorators import display
 from hub.models import Contact, Person
 from hub.pipeline.reading import contact_name
 from tenants.context import current

@@ -5,10 +5,10 @@ from typing import Any
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import User
 from django.http import HttpRequest
-from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from hub.console.base import ConsoleAdmin, Rank, ReadOnlyAdmin, _, site
+from hub.console.decorators import display
 from hub.models import Worker
 from tenants.members import memberships
 

@@ -8,10 +8,10 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
-from unfold.decorators import display
 
-from hub.console.base import _, ChoiceFilter, ConsoleAdmin, Form, Rank, ReadOnlyAdmin, site
-from hub.console.drawing import usage_bar
+from hub.console.base import ChoiceFilter, ConsoleAdmin, Form, Rank, ReadOnlyAdmin, _, site
+from hub.console.decorators import display
+from hub.console.drawing import badge, usage_bar
 from hub.console.tenancy import seat
 from hub.console.words import METRICS
 from tenants.models import Metric, Plan, PlanQuota, Quota, Tenant, Usage
@@ -102,10 +102,12 @@ class TenantAdmin(ConsoleAdmin):
         form = super().get_form(request, obj, change, **kwargs)
         return form if change else type("NewTenantForm", (_NewTenantMixin, form), {})
 
-    @display(description=_("status"), label={"active": "success", "suspended": "danger"})
-    def shown_status(self, obj: Tenant) -> tuple[str, str]:
+    @display(description=_("status"))
+    def shown_status(self, obj: Tenant) -> SafeString:
         """The status, coloured."""
-        return obj.status, obj.get_status_display()
+        return badge(
+            "good" if obj.status == "active" else "bad", _("active") if obj.status == "active" else _("suspended")
+        )
 
     @display(description=_("used"))
     def standing(self, obj: Tenant) -> SafeString:
@@ -115,7 +117,7 @@ class TenantAdmin(ConsoleAdmin):
             format_html('<div class="standing"><span>{}</span>{}</div>', METRICS[Metric(row.metric)], _bar(row))
             for row in rows
         )
-        return SafeString("").join(bars)
+        return format_html("{}", SafeString("".join(bars)))
 
     @display(description="")
     def enter(self, obj: Tenant) -> SafeString:

@@ -9,6 +9,7 @@ const byId = (id) => document.getElementById(id);
 const publicId = document.body.dataset.publicId;
 const [text, send, stop, link, anew] = ["text", "send", "stop", "link", "anew"].map(byId);
 
+const MOST_BYTES = 60_000; // a frame holds 64 KiB
 const store = new Store(`hub-chat:${publicId}`);
 const view = new View();
 const line = new Line(publicId, store);
@@ -23,7 +24,8 @@ const FRAMES = {
     view.showEmpty(!frame.session);
     outbox.flush();
   },
-  session() {
+  session(frame) {
+    if (frame.changed) view.clear();
     for (const message of outbox.waiting) view.pend(message);
   },
   ack(frame) {
@@ -34,7 +36,10 @@ const FRAMES = {
     if (frame.message.client_id) outbox.done(frame.message.client_id);
     view.store(frame.message);
   },
-  begin: (frame) => view.begin(frame.turn_id),
+  begin(frame) {
+    view.begin(frame.turn_id);
+    view.text("", { replace: true });
+  },
   delta: (frame) => view.text(frame.text),
   status: (frame) => view.doing(frame.state, frame.detail),
   restart: () => view.text("", { replace: true }),
@@ -44,10 +49,12 @@ const FRAMES = {
   },
   gap: (frame) => view.gap(frame.text),
   error(frame) {
-    if (!frame.client_id) return;
+    if (frame.retry_after) {
+      setTimeout(() => outbox.flush(), frame.retry_after * 1000);
+      return;
+    }
     const message = outbox.waiting.find((waiting) => waiting.id === frame.client_id);
-    if (frame.retry_after) setTimeout(() => outbox.flush(), frame.retry_after * 1000);
-    else if (message) {
+    if (message) {
       outbox.done(message.id);
       view.fail(message.id, frame.message ?? frame.code, () => speak(message.text));
     }
@@ -68,6 +75,9 @@ line.addEventListener("state", ({ detail: state }) => {
 function speak(words) {
   const trimmed = words.trim();
   if (!trimmed || outbox.full) return false;
+  const long = new TextEncoder().encode(JSON.stringify(trimmed)).length > MOST_BYTES;
+  byId("hint").textContent = say(long ? "long" : "hint");
+  if (long) return false;
   view.pend(outbox.add(trimmed));
   return true;
 }

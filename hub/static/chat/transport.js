@@ -6,10 +6,7 @@ const LONGEST_PAUSE = 20_000;
 const QUIET = 60_000; // the hub pings every 25 s; after this silence the line counts as dead
 const OPEN_LIMIT = 8_000;
 const SOCKET_TRIES = 2; // sockets that never opened, after which events are tried
-const FINAL = new Map([
-  [4403, "closed"],
-  [4404, "closed"],
-]);
+const FINAL = new Set([1008, 4008, 4403, 4404]);
 
 export class Line extends EventTarget {
   #id;
@@ -134,7 +131,11 @@ export class Line extends EventTarget {
       return this.#lost();
     }
     if (frame.type === "welcome") return this.#welcomed(frame);
-    if (frame.type === "session") this.#keep({ session: frame.session });
+    if (frame.type === "session") {
+      const changed = Boolean(this.#store.session) && this.#store.session !== frame.session;
+      this.#keep({ session: frame.session });
+      return this.#tell({ ...frame, changed });
+    }
     if (frame.type === "error" && frame.code === "bad_token") this.#forget();
     return this.#tell(frame);
   }
@@ -168,7 +169,7 @@ export class Line extends EventTarget {
       if (event.code === 4401) this.#forget();
       if (FINAL.has(event.code)) {
         this.close();
-        return this.#state(FINAL.get(event.code));
+        return this.#state("closed");
       }
       if (!opened && navigator.onLine) this.#misses += 1;
       if (this.#misses >= SOCKET_TRIES) this.#events = true;
@@ -193,6 +194,8 @@ export class Line extends EventTarget {
     this.#stream = stream;
     this.#listen(OPEN_LIMIT);
     const query = new URLSearchParams({ cursor: this.#store.cursor, session: this.#store.session });
+    this.#events = false; // until this stream has opened: else sockets have their turn again
+    this.#misses = 0;
     try {
       const response = await fetch(`/sse/chat/${this.#id}?${query}`, {
         headers: this.#headers({ Accept: "text/event-stream" }),
@@ -204,8 +207,10 @@ export class Line extends EventTarget {
         this.close();
         return this.#state("closed");
       }
-      if (response.ok) await this.#read(response.body);
-      else this.#events = response.status !== 405; // no events here: sockets again
+      if (response.ok) {
+        this.#events = true;
+        await this.#read(response.body);
+      }
     } catch (error) {
       if (stream.signal.aborted) return undefined;
     }
