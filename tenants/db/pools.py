@@ -36,8 +36,8 @@ LIMITS: Mapping[str, PoolLimits] = {
 }
 
 
-# The same few statements for ever, each by key. Planned anew they cost more than they do (3 ms for the accept), and a plan
-# made while the tables were small would read them whole until the next ANALYZE.
+# The same few statements for ever, each by key. Planned anew they cost more than they do (3 ms for the accept), and a
+# plan made while the tables were small would read them whole until the next ANALYZE.
 _STEADY_PLANS: Mapping[str, str] = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
 
 
