@@ -35,7 +35,7 @@ from tenants.ids import uuid7
 
 log = structlog.get_logger(__name__)
 
-AWAY = (psycopg.OperationalError, PoolTimeout, PoolClosed, TooManyRequests)
+AWAY = (psycopg.OperationalError, psycopg.errors.TransactionTimeout, PoolTimeout, PoolClosed, TooManyRequests)
 """What says that the database cannot store anything now."""
 _RECENT = 8192
 _KNOWN_CONTACTS = 50_000

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import uvloop
 
-from tests.benchmarks import load_streams, load_turns, load_webhooks
+from tests.benchmarks import load_sockets, load_streams, load_turns, load_webhooks
 from tests.benchmarks.callbacks import Callbacks
 
 Job = Callable[[Callbacks, dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -20,8 +20,9 @@ JOBS: dict[str, Job] = {
     "webhooks": load_webhooks.closed,
     "paced": load_webhooks.paced,
     "turns": load_turns.closed,
-    "paced_turns": load_turns.burst,
     "streams": load_streams.closed,
+    "sockets": load_sockets.idle,
+    "broadcast": load_sockets.broadcast,
 }
 
 
@@ -38,7 +39,7 @@ async def serve() -> None:
         try:
             async with asyncio.timeout(options.get("seconds", 3.0) + 40.0):
                 _say(await JOBS[options["job"]](callbacks, options))
-        except Exception as error:  # the other side prints it and ends
+        except Exception as error:  # noqa: BLE001 - the other side prints it and ends
             _say({"error": f"{type(error).__name__}: {error}"})
     await callbacks.stop()
 

@@ -33,7 +33,7 @@ def _request(options: dict[str, Any], session: str) -> bytes:
             "model": options["model"],
             "stream": True,
             "messages": [{"role": "user", "content": "Please tell me more about that."}],
-            **({"session_id": session} if session else {}),
+            **({"user": session} if session else {}),
         }
     )
     headers = f"Authorization: Bearer {options['key']}\r\nContent-Type: application/json\r\n"
@@ -46,7 +46,7 @@ def _request(options: dict[str, Any], session: str) -> bytes:
 
 async def closed(_: Callbacks, options: dict[str, Any]) -> dict[str, Any]:
     """`slots` streams at once, each slot beginning the next when the last has ended."""
-    run, depth = uuid.uuid4().hex[:8], options.get("depth", 50)
+    run, depth = options.get("run") or uuid.uuid4().hex[:8], options.get("depth", 50)
     clients = await connect(options["port"], options["slots"])
     times: list[float] = []
     firsts: list[float] = []

@@ -39,6 +39,3 @@ async def closed(callbacks: Callbacks, options: dict[str, Any]) -> dict[str, Any
     for client in clients:
         client.close()
     return {"count": len(times), "seconds": elapsed, "repeated": callbacks.repeated, **spread(times)}
-
-
-burst = closed

@@ -21,7 +21,7 @@ from tests.benchmarks.processes import stop_process
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECRET = "whsec_" + base64.b64encode(b"benchmarks need no real secret!!").decode()
-EXPECTS = "tok0"
+EXPECTS = "word0"
 _LINE_LIMIT = 1 << 22
 # What phases leave behind and the next one must not have to work on.
 _ROWS = "session, message, message_key, turn, delivery, event, contact, checkpoint, memory_line, memory_batch, usage"
@@ -183,7 +183,7 @@ class World:
     def clear(self) -> None:
         """Forget every conversation, and what is reserved for it."""
         with self.superuser() as conn:
-            conn.execute(f"TRUNCATE {_ROWS} CASCADE")  # noqa: S608 (our own constant)
+            conn.execute(f"TRUNCATE {_ROWS} CASCADE")
             conn.execute("UPDATE quota SET used = 0, reserved = 0")
             conn.execute("CHECKPOINT")
 
