@@ -114,7 +114,7 @@ async def recall(state: State, services: Services) -> State:
         async with asyncio.timeout(RECALL_SECONDS):
             found = await services.memory.recall(turn.key, state["text"], turn.agent.policy, buffer=turn.state.buffer)
     except Exception as error:  # noqa: BLE001 - an answer without memory is better than none; logged and traced
-        _log.warning("recall_failed", exc_info=error)
+        _log.warning("recall_failed: %s", type(error).__name__, exc_info=not isinstance(error, TimeoutError))
         return {"recalled": (), "detail": {"error": type(error).__name__}}
     scores = [round(item.score, 3) for item in found.items]
     return {"recalled": found.items, "detail": {"items": len(scores), "scores": scores, **found.timings_ms}}

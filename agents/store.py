@@ -13,6 +13,7 @@ from agents.tools.ledger import Claim, Prior
 from agents.types import AgentSpec, ChatMessage, ModelRoute, SessionState
 from memory.types import Key, Policy
 from tenants.crypto import CellRef, Vault
+from tenants.db import literals
 from tenants.db.pools import Pools
 from tenants.ids import uuid7
 
@@ -92,7 +93,9 @@ async def save_checkpoints(conn: Connection, vault: Vault, states: Sequence[tupl
         for session_id, (key, state) in sorted(latest.items())
     ]
     if rows:
-        await conn.execute(_SAVE, [list(column) for column in zip(*rows, strict=True)])
+        ids, tenants, versions, blobs = zip(*rows, strict=True)
+        sent = (literals.uuids(ids), literals.uuids(tenants), literals.integers(versions), literals.blobs(blobs))
+        await conn.execute(_SAVE, sent)
 
 
 def _state_cell(key: Key) -> CellRef:

@@ -1,5 +1,6 @@
 """Redis beside memory: buffers and recalled results, sealed, each key under its tenant. Losing it costs time only."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,6 +8,7 @@ from typing import cast
 from uuid import UUID
 
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from memory import buffer as buffers
@@ -17,6 +19,9 @@ from tenants.crypto import Vault
 BUFFER_SECONDS = 2 * 3600
 RESULT_SECONDS = 300
 MOST_RESULTS = 64
+MOST_WAITING = 4096
+"""Buffers that wait to be written; beyond that a write fails at once."""
+BATCH = 256
 
 # A writer that was overtaken must not put an older buffer over a newer one; the first 8 bytes are its last seq.
 _PUT = """
@@ -36,6 +41,8 @@ class Cache:
         self._vault = vault
         self._put = redis.register_script(_PUT)
         self._keep = redis.register_script(_KEEP)
+        self._waiting: list[tuple[str, bytes, asyncio.Future[None]]] = []
+        self._writing: asyncio.Task[None] | None = None
 
     async def buffer(self, key: Key, *, at_least: int) -> Buffer | None:
         """The cached buffer, if it has seen `at_least`; None also when Redis does not answer."""
@@ -51,7 +58,33 @@ class Cache:
         """Keep a buffer for two hours. Raises RedisError."""
         sealed = self._vault.seal(cell(key.tenant_id, "redis", "buffer", key.session_id), buffers.dump(buffer))
         value = buffer.last_seq.to_bytes(8, "big") + sealed
-        await self._put(keys=[_buffer_key(key)], args=[value, BUFFER_SECONDS])
+        if len(self._waiting) >= MOST_WAITING:
+            raise RedisError("too many buffers wait to be written")
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((_buffer_key(key), value, written))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
+        await written
+
+    async def _write(self) -> None:
+        """What waits goes in one round trip: a client's cost per call is many times the server's."""
+        while self._waiting:
+            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            failure: Exception | None = None
+            try:
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for name, value, _ in batch:
+                        await self._put(keys=[name], args=[value, BUFFER_SECONDS], client=pipe)
+                    await pipe.execute()
+            except (RedisError, OSError) as error:
+                failure = error if isinstance(error, RedisError) else RedisConnectionError(str(error))
+            for _, _, written in batch:
+                if written.done():  # its caller went away
+                    continue
+                if failure is None:
+                    written.set_result(None)
+                else:
+                    written.set_exception(failure)
 
     async def results(self, key: Key, asked: bytes) -> list[RecallItem] | None:
         """What an equal question found within the last five minutes, unless a summary landed since."""

@@ -15,10 +15,12 @@ from memory.packing import Shelf, pack
 from memory.tokens import estimate_tokens
 from memory.types import Batch, Exchange, Key, Line, Policy
 from tenants.crypto import Vault
+from tenants.db import literals
 from tenants.ids import uuid7
 
 Connection = AsyncConnection[Any]
 LEASE_SECONDS = 180
+_LineRow = tuple[UUID, UUID, UUID, UUID, int, str, bytes, int, datetime]
 
 _INSERT_LINES = """
 INSERT INTO memory_line (id, tenant_id, session_id, subject_id, seq, role, body, tokens, said_at, done)
@@ -76,13 +78,25 @@ async def insert(conn: Connection, vault: Vault, exchanges: Sequence[Exchange]) 
     """Lines and batch orders of committed turns, in the caller's transaction; again is as once."""
     rows = [_line_row(vault, exchange.key, line) for exchange in exchanges for line in exchange.lines]
     if rows:
-        await conn.execute(_INSERT_LINES, [list(column) for column in zip(*rows, strict=True)])
+        await conn.execute(_INSERT_LINES, _line_columns(rows))
     orders = [_batch_row(exchange.batch) for exchange in exchanges if exchange.batch is not None]
     if orders:
         await conn.execute(_INSERT_BATCHES, [list(column) for column in zip(*orders, strict=True)])
 
 
-def _line_row(vault: Vault, key: Key, line: Line) -> tuple[object, ...]:
+def _line_columns(rows: Sequence[_LineRow]) -> list[str]:
+    ids, tenants, sessions, subjects, seqs, roles, bodies, tokens, said = zip(*rows, strict=True)
+    return [
+        *map(literals.uuids, (ids, tenants, sessions, subjects)),
+        literals.integers(seqs),
+        literals.texts(roles),
+        literals.blobs(bodies),
+        literals.integers(tokens),
+        literals.moments(said),
+    ]
+
+
+def _line_row(vault: Vault, key: Key, line: Line) -> _LineRow:
     row_id = uuid7()
     plain = json.dumps([line.speaker, line.text], ensure_ascii=False).encode("utf-8", "replace")
     sealed = vault.seal(cell(key.tenant_id, "memory_line", "body", row_id), plain)

@@ -83,11 +83,20 @@ class Subjects:
         self._cache: OrderedDict[tuple[UUID, UUID], Fragment] = OrderedDict()
         self._bytes = 0
 
-    async def load(self, key: Key, *, terms: Sequence[int], vector: Sequence[float] | None) -> Subject:
-        """The subject's lines; of a very large one those of its likeliest 600 fragments."""
+    async def load(
+        self, key: Key, *, terms: Sequence[int], vector: Sequence[float] | None, shown_from: int | None = None
+    ) -> Subject | None:
+        """The subject's lines; of a very large one those of its likeliest 600 fragments.
+
+        None when every line is one of this session's from `shown_from` on: the prompt holds those already.
+        """
         async with self._pools.app(key.tenant_id) as conn:
-            ids = await self._ids(conn, key)
-            rows = await (await conn.execute(_OPEN, [key.tenant_id, key.subject_id, MOST_OPEN])).fetchall()
+            async with conn.pipeline():
+                known = await conn.execute(_FRAGMENTS, [key.tenant_id, key.subject_id, MOST_FRAGMENTS + 1])
+                opened = await conn.execute(_OPEN, [key.tenant_id, key.subject_id, MOST_OPEN])
+            ids, rows = [row[0] for row in await known.fetchall()], await opened.fetchall()
+            if shown_from is not None and not ids and _all_shown(rows, key.session_id, shown_from):
+                return None
             if len(ids) > MOST_FRAGMENTS:
                 ids = await self._narrow(conn, key, terms=terms, vector=vector)
             fragments = await self._fragments(conn, key.tenant_id, ids)
@@ -95,10 +104,6 @@ class Subjects:
         if len(spoken) + sum(len(fragment.shelf) for fragment in fragments) > 1000:
             return await asyncio.to_thread(self._assemble, key.tenant_id, fragments, spoken)
         return self._assemble(key.tenant_id, fragments, spoken)
-
-    async def _ids(self, conn: Connection, key: Key) -> list[UUID]:
-        cursor = await conn.execute(_FRAGMENTS, [key.tenant_id, key.subject_id, MOST_FRAGMENTS + 1])
-        return [row[0] for row in await cursor.fetchall()]
 
     async def _narrow(
         self, conn: Connection, key: Key, *, terms: Sequence[int], vector: Sequence[float] | None
@@ -150,6 +155,10 @@ class Subjects:
             Fragment(None, session_id, shelve(self._vault, tenant_id, lines, None), "")
             for session_id, lines in by_session.items()
         ]
+
+
+def _all_shown(rows: Sequence[Sequence[Any]], session_id: UUID, shown_from: int) -> bool:
+    return all(row[5] == session_id and row[1] >= shown_from for row in rows)
 
 
 def _size(fragment: Fragment) -> int:

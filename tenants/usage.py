@@ -1,13 +1,14 @@
 """What model calls cost, written and settled in the transaction that commits what they were for."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
 from psycopg import AsyncConnection
 
+from tenants.db import literals
 from tenants.ids import uuid7
 from tenants.quotas import PERIOD_START, USED
 
@@ -68,11 +69,31 @@ async def settle(conn: AsyncConnection[Any], spent: Sequence[Spent], reservation
     that it happens once.
     """
     if spent:
-        columns = [list(column) for column in zip(*(astuple(row) for row in spent), strict=True)]
-        await conn.execute(_INSERT, [*columns, [uuid7() for _ in spent]])
+        await conn.execute(_INSERT, _columns(spent))
     parts = [(row.tenant_id, "tokens_per_day", row.input_tokens + row.output_tokens, 0) for row in spent]
     for held in reservations:
         parts.append((held.tenant_id, "tokens_per_day", 0, held.tokens))
         parts.append((held.tenant_id, "concurrency", 0, held.slots))
     if parts:
-        await conn.execute(_SETTLE, [list(column) for column in zip(*parts, strict=True)])
+        tenants, metrics, used, held_back = zip(*parts, strict=True)
+        kinds = (literals.uuids(tenants), literals.texts(metrics), literals.integers(used))
+        await conn.execute(_SETTLE, [*kinds, literals.integers(held_back)])
+
+
+def _columns(spent: Sequence[Spent]) -> list[str]:
+    """The parameters of the insert, in its order."""
+    return [
+        literals.uuids(row.tenant_id for row in spent),
+        literals.texts(row.kind for row in spent),
+        literals.texts(row.provider for row in spent),
+        literals.texts(row.model for row in spent),
+        literals.integers(row.input_tokens for row in spent),
+        literals.integers(row.output_tokens for row in spent),
+        literals.integers(row.cached_tokens for row in spent),
+        literals.numbers(row.cost for row in spent),
+        literals.booleans(row.estimated for row in spent),
+        literals.uuids(row.session_id for row in spent),
+        literals.uuids(row.turn_id for row in spent),
+        literals.uuids(row.agent_id for row in spent),
+        literals.uuids(uuid7() for _ in spent),
+    ]

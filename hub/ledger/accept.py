@@ -10,8 +10,8 @@ from uuid import UUID
 
 import psycopg
 
-from hub.ledger import literals
 from hub.ledger.connections import Lease, RoleConnection
+from tenants.db import literals
 
 RESERVED_TOKENS = 4000
 """Set aside in a limited tenant's daily budget per running turn; the commit settles what was really used."""
@@ -189,8 +189,9 @@ WITH input AS (
               new.refused_at IS DISTINCT FROM old.refused_at AS notify
 ), placed AS (
     SELECT r.*, h.id AS held_id, h.last_seq - r.n + r.nth AS seq, h.owner, h.fence, h.version,
-           h.turn_id IS NOT DISTINCT FROM g.turn_id AS fused, g.turn_id AS lead_turn, h.was_merge_due, h.was_counted,
-           h.notify, h.due_turns, h.subject_id AS held_subject, coalesce(h.agent_id, r.agent_id) AS held_agent, h.unsettled
+           h.turn_id IS NOT DISTINCT FROM g.turn_id AS fused, g.turn_id AS lead_turn, h.was_merge_due,
+           h.was_counted, h.notify, h.due_turns, h.subject_id AS held_subject,
+           coalesce(h.agent_id, r.agent_id) AS held_agent, h.unsettled
     FROM ranked r JOIN grouped g USING (connection_id, address_hash) JOIN held h USING (connection_id, address_hash)
 ), counted AS (
     UPDATE quota q SET used = q.used + x.used, reserved = q.reserved + x.reserved
@@ -236,6 +237,11 @@ SELECT message_id, held_id, seq,
        refusal, CASE WHEN fused THEN lead_turn END, fence, version, held_subject, held_agent, unsettled,
        NOT fused AND due_turns > 0
 FROM placed
+"""
+
+_POISON = """
+INSERT INTO event (id, tenant_id, type, connection_id, data, created)
+VALUES (%(id)s, %(tenant)s, 'message.poison', %(connection)s, %(data)s, now())
 """
 
 _IDLE = "s.owner = 'agent' AND s.turn_id IS NULL AND s.due_turns = 0"
@@ -294,6 +300,15 @@ class Acceptor:
             return [*await self.write(rows[:middle]), *await self.write(rows[middle:])]
         found = {record[0]: _accepted(record) for record in records}
         return [found.get(row.message_id) for row in rows]
+
+    async def note(self, event_id: UUID, tenant_id: UUID, connection_id: UUID, data: str) -> None:
+        """Record a message that no row can hold; `data` is JSON without any text of it."""
+        try:
+            await self._connection.execute(
+                _POISON, {"id": event_id, "tenant": tenant_id, "connection": connection_id, "data": data}
+            )
+        except psycopg.IntegrityError:  # its connection or tenant is gone, and so is whoever would read it
+            return
 
 
 def _accepted(record: Sequence[object]) -> Accepted:

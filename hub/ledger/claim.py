@@ -10,9 +10,9 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from hub.ledger import literals
 from hub.ledger.accept import RESERVED_TOKENS
 from hub.ledger.connections import Lease, RoleConnection
+from tenants.db import literals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from hub.ledger import literals
 from hub.ledger.connections import Lease
+from tenants.db import literals
 
 Connection = AsyncConnection[Any]
 

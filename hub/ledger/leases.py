@@ -13,8 +13,8 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from hub.ledger import literals
 from hub.ledger.connections import Lease, RoleConnection
+from tenants.db import literals
 
 SCANNER_LOCK = 0x4855_4253_4341_4E00
 """The advisory lock that elects the scanner of a database ("HUBSCAN")."""

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from hub.ledger import literals
 from hub.ledger.connections import Lease
+from tenants.db import literals
 
 _PARTIAL = """
 UPDATE turn t SET partial = i.partial
@@ -35,8 +35,9 @@ FROM held RETURNING id
 """
 
 _FIND = """
-SELECT id, status, platform_id, platform_extra FROM delivery
-WHERE session_id = %(session)s AND turn_id = %(turn)s AND live ORDER BY position LIMIT 1
+SELECT id, platform_id, platform_extra FROM delivery
+WHERE session_id = %(session)s AND turn_id = %(turn)s AND live AND status = 'live'
+ORDER BY position LIMIT 1
 """
 
 
@@ -90,9 +91,9 @@ async def open_live(conn: AsyncConnection[Any], row: LiveRow, *, worker_id: UUID
 
 async def find_live(
     conn: AsyncConnection[Any], session_id: UUID, turn_id: UUID
-) -> tuple[UUID, str, str, dict[str, str]] | None:
-    """The live delivery that an earlier attempt of this turn left: (id, status, platform id, extra)."""
-    row: tuple[UUID, str, str, dict[str, str]] | None = await (
+) -> tuple[UUID, str, dict[str, str]] | None:
+    """The visible message that an earlier attempt of this turn left: (id, platform id, extra)."""
+    row: tuple[UUID, str, dict[str, str]] | None = await (
         await conn.execute(_FIND, {"session": session_id, "turn": turn_id})
     ).fetchone()
     return row

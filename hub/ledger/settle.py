@@ -12,8 +12,8 @@ from uuid import UUID
 
 import psycopg
 
-from hub.ledger import literals
 from hub.ledger.connections import Lease, RoleConnection
+from tenants.db import literals
 
 SettledStatus = Literal["sent", "retry", "unknown", "dead", "live"]
 

@@ -5,6 +5,7 @@ never two. Updates in between are not worth keeping: the commit's last text is w
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -50,6 +51,8 @@ class LiveWriter:
         self.shown: Shown | None = None
         self._typing: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._opening = False
+        self._over = False
         capabilities = run.connection.adapter.capabilities
         if capabilities.typing:
             self._typing = asyncio.get_running_loop().create_task(self._type(capabilities.typing_seconds))
@@ -66,11 +69,20 @@ class LiveWriter:
             self._writing = asyncio.get_running_loop().create_task(self._write())
 
     async def pause(self) -> None:
-        """End typing and writing; what is shown stays for the commit's last text."""
-        for task in (self._typing, self._writing):
-            if task is not None:
+        """End typing and writing; what is shown stays for the commit's last text.
+
+        A first send that is under way is waited for (15 seconds at most): cut off, its message might be visible and
+        the answer would come as a second one.
+        """
+        self._over = True
+        tasks = [task for task in (self._typing, self._writing) if task is not None]
+        for task in tasks:
+            if task is not self._writing or not self._opening:
                 task.cancel()
-        await asyncio.gather(*(task for task in (self._typing, self._writing) if task), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _paused(self) -> bool:
+        return self._over
 
     async def _type(self, every: float) -> None:
         while True:
@@ -92,18 +104,26 @@ class LiveWriter:
                         if not await self._show(text):
                             return
                 except Transient as error:
+                    if self._paused():
+                        return
                     await asyncio.sleep(error.retry_after or capabilities.stream_interval)
                 except (ChannelError, TimeoutError) as error:
                     log.info("streaming_given_up", reason=type(error).__name__, turn_id=str(run.claimed.turn_id))
                     return
                 seen = text
+            if self._paused():
+                return
             await asyncio.sleep(capabilities.stream_interval)
 
     async def _show(self, text: str) -> bool:
         adapter = self._run.connection.adapter
         part = adapter.render(Reply(text=text))[0]
         if self.shown is None:
-            return await self._open(part)
+            self._opening = True
+            try:
+                return await self._open(part)
+            finally:
+                self._opening = False
         sent = await adapter.update(self._run.address, self.shown.sent, part, key=self.shown.delivery_id.hex)
         self.shown = Shown(self.shown.delivery_id, sent)
         return True
@@ -112,10 +132,9 @@ class LiveWriter:
         """Send the message that will grow, or go on with the one that an earlier attempt left."""
         run, claimed = self._run, self._run.claimed
         if claimed.attempts > 1:
-            async with self._outbox.pools.app(claimed.tenant_id) as conn:
-                left = await find_live(conn, claimed.session_id, claimed.turn_id)
-            if left is not None:
-                return self._take_over(left)
+            self.shown = await left_behind(self._outbox, run)
+            if self.shown is not None:
+                return True
         delivery_id = uuid7()
         async with self._outbox.pools.app(claimed.tenant_id) as conn:
             if not await open_live(
@@ -126,20 +145,14 @@ class LiveWriter:
         try:
             sent = await run.connection.adapter.send(run.address, streamed(part), key=delivery_id.hex)
         except BaseException as error:
-            # The answer then comes as an ordinary message at the end; this one has the end that it had.
+            # The answer then comes as an ordinary message at the end; this one has the end that it had. It is settled
+            # before the commit, which would otherwise put the answer's parts behind a dead one.
             status: SettledStatus = "dead" if isinstance(error, Permanent | Transient) else "unknown"
-            self._outbox.settle_soon(self._settle(delivery_id, status, detail=type(error).__name__))
+            await self._outbox.settle(self._settle(delivery_id, status, detail=type(error).__name__))
             raise
         crash.point("live.after_send")
         self.shown = Shown(delivery_id, sent)
-        self._outbox.settle_soon(self._settle(delivery_id, "live", sent))
-        return True
-
-    def _take_over(self, left: tuple[UUID, str, str, dict[str, str]]) -> bool:
-        delivery_id, status, platform_id, extra = left
-        if status != "live":
-            return False
-        self.shown = Shown(delivery_id, SentMessage(platform_id=platform_id, extra=extra))
+        await self._outbox.settle(self._settle(delivery_id, "live", sent))
         return True
 
     def _settle(
@@ -150,7 +163,7 @@ class LiveWriter:
             session_id=self._run.claimed.session_id,
             status=status,
             platform_id=sent.platform_id if sent else "",
-            platform_extra=orjson.dumps(dict(sent.extra)).decode() if sent else "{}",
+            platform_extra=packed_extra(sent) if sent else "{}",
             detail=detail,
         )
 
@@ -169,3 +182,24 @@ class LiveWriter:
             part=vault.seal(CellRef(claimed.tenant_id, "content", "delivery", "part", delivery_id), packed),
             expires=datetime.now(UTC) + timedelta(seconds=run.connection.delivery_window),
         )
+
+
+async def left_behind(outbox: "Outbox", run: "Run") -> Shown | None:
+    """The growing message that an earlier attempt of this turn left on the platform."""
+    claimed = run.claimed
+    async with outbox.pools.app(claimed.tenant_id) as conn:
+        left = await find_live(conn, claimed.session_id, claimed.turn_id)
+    if left is None:
+        return None
+    delivery_id, platform_id, extra = left
+    return Shown(delivery_id, from_row(platform_id, extra))
+
+
+def from_row(platform_id: str, extra: Mapping[str, str]) -> SentMessage:
+    """A visible message as its row has it: updates since the first send were not noted, so it may show more by now."""
+    return SentMessage(platform_id=platform_id, extra={**extra, "stale": "1"})
+
+
+def packed_extra(sent: SentMessage) -> str:
+    """What the platform gave with a message, as JSON that PostgreSQL takes (it refuses an escaped NUL)."""
+    return orjson.dumps(dict(sent.extra)).decode().replace("\\u0000", "")

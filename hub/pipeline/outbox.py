@@ -31,9 +31,11 @@ from hub.ledger.settle import Sending, Settle, Settler
 from hub.pipeline import crash, metrics
 from hub.pipeline.bodies import unpack_address
 from hub.pipeline.connections import Connections, LiveConnection
+from hub.pipeline.live import from_row, packed_extra
 from hub.pipeline.pacing import Pacer
 from tenants.crypto import CellRef, Vault
 from tenants.db.pools import Pools
+from tenants.errors import TenantsError
 from tenants.ids import uuid7
 
 log = structlog.get_logger(__name__)
@@ -46,6 +48,8 @@ _FIRST_RETRY = 1.0
 _LONGEST_RETRY = 60.0
 _FIXED_RETRY = 5.0
 _MOST_AT_ONCE = 256
+_RESENT_ATTEMPTS = 2
+"""The attempt that `resend_once` allows after one whose outcome nobody knows."""
 
 _READ = "SELECT id, address, part, platform_id, platform_extra FROM delivery WHERE id = ANY (%s)"
 _PAUSE = "UPDATE connection SET status = 'paused', status_detail = %s, updated = now() WHERE id = %s"
@@ -110,9 +114,11 @@ class Outbox:
         """Send a delivery that is leased to us, and what follows it in its session."""
         self._spawn(self._send_chain(ready))
 
-    def settle_soon(self, settle: Settle) -> None:
-        """Record an outcome behind the caller's back, and send what it lets go."""
-        self._spawn(self._follow(settle))
+    async def settle(self, settle: Settle) -> None:
+        """Record an outcome; what it lets go is sent behind the caller's back."""
+        following = await self._next(settle)
+        if following is not None:
+            self.send_soon(following)
 
     async def claim(self) -> int:
         """Send whatever is due; returns how many were taken."""
@@ -138,16 +144,11 @@ class Outbox:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _follow(self, settle: Settle) -> None:
-        following = await self._next(settle)
-        if following is not None:
-            await self._send_chain(following)
-
     async def _next(self, settle: Settle) -> Ready | None:
         """Settle; what was leased to us by it, ready to be sent."""
         metrics.DELIVERIES.labels(settle.status).inc()
         try:
-            following = await self._patiently(lambda: self.settles.submit(settle))
+            following = await self._patiently(lambda: self._settled(settle))
         except Closed:
             return None
         crash.point("settle.after")
@@ -155,6 +156,13 @@ class Outbox:
             return None
         loaded = await self._patiently(lambda: self._load([following]))
         return loaded[0] if loaded else None
+
+    async def _settled(self, settle: Settle) -> Sending | bool:
+        try:
+            return await self.settles.submit(settle)
+        except psycopg.DataError as error:  # what the platform said beside the outcome fits no row
+            log.warning("outcome_not_storable", reason=type(error).__name__)
+            return await self.settles.submit(replace(settle, platform_id="", platform_extra="{}", detail=""))
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Wait for a database that is away while the delivery is still leased to us.
@@ -175,10 +183,9 @@ class Outbox:
         current: Ready | None = ready
         while current is not None:
             settle = await self._attempt(current)
-            following = await self._next(settle)
             if settle.status in ("dead", "unknown"):
                 await self._record(current, settle)
-            current = following
+            current = await self._next(settle)
 
     async def _attempt(self, ready: Ready) -> Settle:
         if datetime.now(UTC) >= ready.expires_at:
@@ -201,7 +208,7 @@ class Outbox:
         return replace(
             _settle(ready, "sent"),
             platform_id=sent.platform_id,
-            platform_extra=orjson.dumps(dict(sent.extra)).decode(),
+            platform_extra=packed_extra(sent),
         )
 
     async def _send(self, ready: Ready) -> SentMessage:
@@ -225,7 +232,7 @@ class Outbox:
             except ChannelError:
                 return self._after(ready, OutcomeUnknown("the platform could not be asked"))
             return None if found is None else replace(_settle(ready, "sent"), platform_id=found.platform_id)
-        if ready.connection.on_unknown == "resend_once" and ready.attempts < 2:
+        if ready.connection.on_unknown == "resend_once" and ready.attempts <= _RESENT_ATTEMPTS:
             return None
         return _settle(ready, "unknown", detail="the process ended while the message was under way")
 
@@ -236,7 +243,7 @@ class Outbox:
         if isinstance(error, Transient):
             return self._retry(ready, detail, error.retry_after)
         capabilities = ready.connection.adapter.capabilities
-        once_more = ready.connection.on_unknown == "resend_once" and ready.attempts < 2
+        once_more = ready.connection.on_unknown == "resend_once" and ready.attempts < _RESENT_ATTEMPTS
         if capabilities.idempotency != "none" or once_more:
             return self._retry(ready, detail or "no answer", None)
         return _settle(ready, "unknown", detail=detail or "no answer")
@@ -254,10 +261,13 @@ class Outbox:
         revoked = settle.detail.startswith(CredentialsRevoked.__name__)
         data = orjson.dumps({"detail": settle.detail, "attempts": ready.attempts}).decode()
         values = (uuid7(), ready.tenant_id, f"delivery.{settle.status}", ready.connection.id)
-        async with self.pools.app(ready.tenant_id) as conn:
-            await conn.execute(_EVENT, (*values, ready.session_id, ready.delivery_id, data))
-            if revoked:
-                await conn.execute(_PAUSE, (settle.detail[:300], ready.connection.id))
+        try:
+            async with self.pools.app(ready.tenant_id) as conn:
+                await conn.execute(_EVENT, (*values, ready.session_id, ready.delivery_id, data))
+                if revoked:
+                    await conn.execute(_PAUSE, (settle.detail[:300], ready.connection.id))
+        except psycopg.Error as error:  # the delivery's row says the same
+            log.warning("event_not_written", reason=type(error).__name__)
         if revoked:
             self._connections.forget(ready.connection.id)
 
@@ -273,16 +283,27 @@ class Outbox:
                 rows = await (await conn.execute(_READ, ([item.delivery_id for item in group],))).fetchall()
             contents = {row[0]: row[1:] for row in rows}
             for sending in group:
-                connection = await self._connections.by_id(tenant_id, sending.connection_id)
-                if connection is None:
-                    await self.settles.submit(_gone(sending))
-                    continue
-                found.append(self._open(sending, connection, contents[sending.delivery_id]))
+                ready = await self._opened(sending, contents.get(sending.delivery_id))
+                if ready is not None:
+                    found.append(ready)
         return found
+
+    async def _opened(self, sending: Sending, content: tuple[Any, ...] | None) -> Ready | None:
+        """One leased delivery, ready; one that cannot be sent by anybody is dead and does not hold up the others."""
+        try:
+            connection = await self._connections.by_id(sending.tenant_id, sending.connection_id)
+            if connection is not None and content is not None:
+                return self._open(sending, connection, content)
+            detail = "the connection is gone"
+        except (TenantsError, ValueError, TypeError, LookupError) as error:
+            log.warning("delivery_unreadable", delivery_id=str(sending.delivery_id), reason=type(error).__name__)
+            detail = f"unreadable: {type(error).__name__}"
+        self._spawn(self.settle(_dead(sending, detail)))
+        return None
 
     def _open(self, sending: Sending, connection: LiveConnection, content: tuple[Any, ...]) -> Ready:
         address, part, platform_id, extra = content
-        shown = SentMessage(platform_id=platform_id, extra=extra) if sending.live and (platform_id or extra) else None
+        shown = from_row(platform_id, extra) if sending.live and (platform_id or extra) else None
         return Ready(
             delivery_id=sending.delivery_id,
             tenant_id=sending.tenant_id,
@@ -312,7 +333,5 @@ def _settle(ready: Ready, status: str, *, detail: str = "") -> Settle:
     )
 
 
-def _gone(sending: Sending) -> Settle:
-    return Settle(
-        delivery_id=sending.delivery_id, session_id=sending.session_id, status="dead", detail="the connection is gone"
-    )
+def _dead(sending: Sending, detail: str) -> Settle:
+    return Settle(delivery_id=sending.delivery_id, session_id=sending.session_id, status="dead", detail=detail)

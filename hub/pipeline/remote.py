@@ -16,6 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from hub.pipeline.stream import Chunk, Running
 from tenants.crypto import CellRef, Vault
+from tenants.errors import TenantsError
 from tenants.redis import key, shared_key
 
 log = structlog.get_logger(__name__)
@@ -37,10 +38,13 @@ class RedisLink:
         self._queue: asyncio.Queue[tuple[UUID, UUID, Chunk]] = asyncio.Queue(_MOST_QUEUED)
         self._tasks: list[asyncio.Task[None]] = []
         self._followed: dict[str, tuple[UUID, UUID]] = {}
+        self._waking: set[UUID] = set()
         self._pubsub: Any = None
         self.received: Callable[[UUID, Chunk], None] = lambda *_: None
         self.woken: Callable[[UUID], None] = lambda _: None
         self.stopped: Callable[[UUID], None] = lambda _: None
+        self.rejoined: Callable[[], None] = lambda: None
+        """Called after the subscription was lost and made again: what was said meanwhile did not come."""
 
     async def start(self) -> None:
         """Subscribe and begin to write; Redis may be away now and come later."""
@@ -59,8 +63,14 @@ class RedisLink:
     # ---- wake-ups ----------------------------------------------------------------------------------------------
 
     def wake(self, session_id: UUID) -> None:
-        """Tell runners elsewhere that a session is due."""
-        self._later(WAKE, session_id.hex)
+        """Tell runners elsewhere that a session is due; what is said at the same moment travels as one message."""
+        if not self._waking:
+            asyncio.get_running_loop().call_soon(self._wake_all)
+        self._waking.add(session_id)
+
+    def _wake_all(self) -> None:
+        waking, self._waking = self._waking, set()
+        self._later(WAKE, " ".join(session_id.hex for session_id in waking))
 
     def stop_turn(self, session_id: UUID) -> None:
         """Tell the runner elsewhere that its turn is to end."""
@@ -140,7 +150,7 @@ class RedisLink:
                 batch.append(self._queue.get_nowait())
             try:
                 await self._write(batch)
-            except (RedisError, OSError) as error:
+            except (RedisError, OSError, TenantsError) as error:
                 log.warning("chunks_lost", reason=type(error).__name__, count=len(batch))
 
     async def _write(self, batch: Sequence[tuple[UUID, UUID, Chunk]]) -> None:
@@ -167,18 +177,27 @@ class RedisLink:
         return Chunk(kind, data, epoch, index, seq, len(sealed))
 
     async def _reading(self) -> None:
+        lost = False
         while True:
             try:
                 await self._pubsub.subscribe(WAKE, STOP, *self._followed)
+                if lost:
+                    lost = False
+                    self.rejoined()
                 async for message in self._pubsub.listen():
-                    self._receive(_text(message["channel"]), message["data"])
+                    try:
+                        self._receive(_text(message["channel"]), message["data"])
+                    except (TenantsError, ValueError) as error:  # one that cannot be read must not end the reading
+                        log.warning("chunk_unreadable", reason=type(error).__name__)
             except (RedisError, OSError) as error:
+                lost = True
                 log.warning("subscription_lost", reason=type(error).__name__)
                 await asyncio.sleep(0.5)
 
     def _receive(self, channel: str, data: bytes) -> None:
         if channel == WAKE:
-            self.woken(UUID(hex=_text(data)))
+            for due in _text(data).split():
+                self.woken(UUID(hex=due))
         elif channel == STOP:
             self.stopped(UUID(hex=_text(data)))
         elif channel in self._followed:

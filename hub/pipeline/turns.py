@@ -24,7 +24,6 @@ from agents.types import (
     TurnResult,
 )
 from channels_adapters.types import Address, Part, Reply
-from hub.ledger import literals
 from hub.ledger.accept import Accept
 from hub.ledger.batching import Batcher
 from hub.ledger.claim import Claimed
@@ -37,7 +36,7 @@ from hub.pipeline.errors import ConnectionUnknown
 from hub.pipeline.inbox import Recent
 from hub.pipeline.inline import Inline
 from hub.pipeline.inputs import Inputs, input_options, read_bodies
-from hub.pipeline.live import LiveWriter
+from hub.pipeline.live import LiveWriter, Shown, left_behind
 from hub.pipeline.messages import message_chunk
 from hub.pipeline.outbox import Outbox, Ready
 from hub.pipeline.places import Place, Places
@@ -45,6 +44,7 @@ from hub.pipeline.streams import Publisher, Streams
 from memory.types import Key
 from tenants import usage
 from tenants.crypto import CellRef, Vault
+from tenants.db import literals
 from tenants.db.pools import Pools
 from tenants.ids import uuid7
 
@@ -83,6 +83,8 @@ class Run:
     message_id: UUID = field(default_factory=uuid7)
     first_token: datetime | None = None
     live: LiveWriter | None = None
+    shown: Shown | None = None
+    """What is visible on the platform when the turn ends."""
     stopping: bool = False
     ending: bool = False
     """Its commit is under way: the fence decides now, and a cancelled task could not send what is committed."""
@@ -312,6 +314,7 @@ class Turns:
     async def _commit(self, run: Run) -> Committed:
         claimed, result = run.claimed, run.result
         assert result is not None  # noqa: S101 (set by every path that leads here)
+        await self._find_shown(run)
         parts = self._parts(run, result)
         crash.point("turn.before_commit")
         run.ending = True
@@ -355,15 +358,25 @@ class Turns:
         waited = sum(step.duration_ms for step in result.steps if step.node in _WAITING_NODES) / 1000
         metrics.HANDLING.observe(max(seconds - waited, 0.0))
 
+    async def _find_shown(self, run: Run) -> None:
+        """The message that grew on the platform gets the last text, also where only an earlier attempt wrote to it."""
+        if run.live is not None and run.live.shown is not None:
+            run.shown = run.live.shown
+        elif run.claimed.attempts > 1 and not run.connection.adapter.capabilities.pull:
+            run.shown = await left_behind(self._outbox, run)
+
     def _parts(self, run: Run, result: TurnResult) -> Sequence[Part]:
+        text = result.text
+        if run.shown is not None and not text:  # people see the beginning of something: it gets an end
+            text = notices.text("failed", run.connection.language)
         abilities = run.connection.adapter.capabilities
-        if abilities.pull or not result.text:
+        if abilities.pull or not text:
             return ()
         asked = [body.external_id for body in run.bodies]
         if abilities.sync_reply != "none" and self.inline.hand_over(run.connection.id, asked):
             return ()  # the answer goes out in the response that waits for it
         reply = Reply(
-            text=result.text,
+            text=text,
             in_reply_to=tuple(body.external_id for body in run.bodies if body.external_id),
         )
         return run.connection.adapter.render(reply)
@@ -395,7 +408,7 @@ class Turns:
         tenant_id = run.claimed.tenant_id
         address = orjson.dumps(pack_address(run.address))
         expires = datetime.now(UTC) + timedelta(seconds=run.connection.delivery_window)
-        shown = run.live.shown if run.live is not None else None
+        shown = run.shown
         rows = []
         for index, part in enumerate(parts):
             live = index == 0 and shown is not None
@@ -578,7 +591,7 @@ def _pack(part: Part) -> bytes:
 
 def _ready(run: Run, committed: Committed, parts: Sequence[Part]) -> Ready:
     assert committed.sending is not None  # noqa: S101 (asked by the caller)
-    shown = run.live.shown if run.live is not None else None
+    shown = run.shown
     return Ready(
         delivery_id=committed.sending,
         tenant_id=run.claimed.tenant_id,

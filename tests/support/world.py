@@ -92,7 +92,7 @@ class World:
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """Read or change anything, past every policy."""
         with psycopg.connect(self.database.superuser_dsn, autocommit=True) as conn:
-            cursor = conn.execute(query, values or None)  # type: ignore[call-overload]
+            cursor = conn.execute(query, values or None)
             return cursor.fetchall() if cursor.description else []
 
     def value(self, query: str, *values: Any) -> Any:

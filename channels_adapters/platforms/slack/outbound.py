@@ -70,7 +70,9 @@ def progress(text: str) -> Mapping[str, str]:
 
 
 def rest_of(text: str, extra: Mapping[str, str]) -> str | None:
-    """What is still to append; None when the text no longer begins with what was sent."""
+    """What is still to append; None when it no longer begins with what was sent, or nobody knows how much was."""
+    if "stale" in extra:
+        return None
     length = int(extra["length"])
     return text[length:] if _digest(text[:length]) == extra["digest"] else None
 

@@ -31,7 +31,7 @@ class Steps:
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database.superuser_dsn, autocommit=True) as conn:
-            cursor = conn.execute(query, values or None)  # type: ignore[call-overload]
+            cursor = conn.execute(query, values or None)
             return cursor.fetchall() if cursor.description else []
 
     def value(self, query: str, *values: Any) -> Any:
@@ -125,4 +125,4 @@ class Steps:
         await until(lambda: self.value("SELECT count(*) FROM pg_locks WHERE NOT granted"), seconds=5.0)
 
     def statuses(self) -> list[tuple[int, str]]:
-        return [tuple(row) for row in self.rows("SELECT position, status FROM delivery ORDER BY position")]  # type: ignore[misc]
+        return [tuple(row) for row in self.rows("SELECT position, status FROM delivery ORDER BY position")]

@@ -146,7 +146,7 @@ async def test_a_live_message_gets_its_last_text_in_its_place(steps: Steps) -> N
     await steps.settle(delivery_id, "live", platform_id="77")
     async with steps.pools.app(steps.tenant_id) as conn:
         found = await find_live(conn, claimed.session_id, claimed.turn_id)
-    assert found == (delivery_id, "live", "77", {})
+    assert found == (delivery_id, "77", {})
     parts = [steps.part(0, delivery_id=delivery_id, live=True), steps.part(1)]
     committed = await _commit(steps, claimed, parts)
     assert committed == delivery_id

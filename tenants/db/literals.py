@@ -6,6 +6,7 @@ Adapting twenty Python lists per statement costs more than the statement; these 
 
 from collections.abc import Iterable
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\x00": ""})
@@ -39,6 +40,11 @@ def blobs(values: Iterable[bytes | None]) -> str:
 def texts(values: Iterable[str | None]) -> str:
     """`text[]`; NUL, which PostgreSQL cannot store, is dropped."""
     return "{" + ",".join("NULL" if value is None else f'"{value.translate(_ESCAPES)}"' for value in values) + "}"
+
+
+def numbers(values: Iterable[Decimal]) -> str:
+    """`numeric[]`."""
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 def moments(values: Iterable[datetime | None]) -> str:
