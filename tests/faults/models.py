@@ -37,30 +37,50 @@ _SECRETS = ("SECRET", "Traceback", "provider detail", "psycopg", "aiohttp")
 
 
 async def bad_model(rig: Rig, dose: Dose) -> Result:
-    """The matrix, each in a conversation of its own, twice: the session is free for an ordinary message afterwards."""
+    """The matrix, each in a conversation of its own: an answer or a polite word, and the session is free afterwards.
+
+    What must end well goes one by one, since many faults at once rightly open the provider's circuit for everybody.
+    """
     result = Result(name="model server misbehaves")
-    matrix = MATRIX | (HANG if dose.faults > 1 else {})
     await rig.have()
     driver = rig.drive(Dose(messages=0))
     for round_ in range(dose.faults):
+        matrix = MATRIX | (HANG if dose.faults > 1 else {})
         names = {name: f"{driver.prefix}m{round_}-{name.replace(' ', '-')}" for name in matrix}
+        for name in GOOD:
+            await _say(rig, driver, names[name], "0", matrix[name])
+            await rig.quiet(seconds=30)
         async with asyncio.TaskGroup() as tasks:
-            for name, conversation in names.items():
-                tasks.create_task(_say(rig, driver, conversation, 0, matrix[name]))
+            for name in set(matrix) - set(GOOD):
+                tasks.create_task(_say(rig, driver, names[name], "0", matrix[name]))
         await rig.quiet(seconds=150)
-        async with asyncio.TaskGroup() as tasks:
-            for conversation in names.values():
-                tasks.create_task(_say(rig, driver, conversation, 1, "are you there [[echo]]"))
-        await rig.quiet(seconds=30)
+        free = await _ask_again(rig, driver, list(names.values()))
         for name, conversation in names.items():
             _judge(rig, result, name, conversation)
+            result.need(conversation in free, f"{name}: the session is not free afterwards")
         result.faults += len(names)
     result.sent = len(driver.acked)
     result.report = await settle_and_check(rig)
     return result.done()
 
 
-async def _say(rig: Rig, driver: Driver, conversation: str, number: int, text: str) -> None:
+async def _ask_again(rig: Rig, driver: Driver, conversations: list[str], *, seconds: float = 45.0) -> set[str]:
+    """Ask until the model's own answer comes, which it does when the provider's circuit closes; who got one."""
+    free: set[str] = set()
+    until = time.monotonic() + seconds
+    number = 0
+    while len(free) < len(conversations) and time.monotonic() < until:
+        number += 1
+        for conversation in conversations:
+            if conversation not in free:
+                await _say(rig, driver, conversation, str(number), "are you there [[echo]]")
+        await rig.quiet(seconds=30)
+        free |= {seen.conversation for seen in rig.program.seen if "are you there" in seen.text}
+        await asyncio.sleep(0.0 if len(free) == len(conversations) else 1.0)
+    return free
+
+
+async def _say(rig: Rig, driver: Driver, conversation: str, number: str, text: str) -> None:
     key = f"{conversation}-{number}"
     data = {"conversation": conversation, "sender": f"u-{conversation}", "id": key, "text": text}
     body = json.dumps({"type": "message", "data": data}).encode()
@@ -74,10 +94,8 @@ async def _say(rig: Rig, driver: Driver, conversation: str, number: int, text: s
 def _judge(rig: Rig, result: Result, name: str, conversation: str) -> None:
     shown = [seen for seen in rig.program.seen if seen.conversation == conversation]
     first = "".join(seen.text for seen in shown if seen.answers == (f"{conversation}-0",))
-    second = [seen for seen in shown if seen.answers == (f"{conversation}-1",)]
     result.need(first.strip(), f"{name}: no answer")
     result.need(not any(word in first for word in _SECRETS), f"{name}: the answer tells what went wrong inside")
-    result.need(second and "are you there" in second[0].text, f"{name}: the session is not free afterwards")
     polite = first.startswith(("Sorry", "抱歉"))
     if name in GOOD:
         result.need(not polite, f"{name}: an apology instead of an answer: {first[:80]}")

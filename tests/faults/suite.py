@@ -43,7 +43,7 @@ FAULTS: dict[str, Fault] = {
     "postgres": Fault(restart_postgres, Dose(messages=90), Dose(messages=3000, faults=20)),
     "pause": Fault(pause_runner, Dose(messages=90), Dose(messages=2000, faults=20)),
     "kill": Fault(kill_runners, Dose(messages=90), Dose(messages=6000, faults=60)),
-    "points": Fault(_few_points, Dose(messages=60), Dose(messages=80, faults=10)),
+    "points": Fault(_few_points, Dose(messages=90), Dose(messages=160, faults=10)),
     "gateway": Fault(kill_gateways, Dose(messages=60), Dose(messages=3000, faults=30)),
 }
 """In the order of the small dose: what needs fewer processes comes first."""
