@@ -5,8 +5,8 @@ from uuid import uuid4
 
 import psycopg
 
-from hub.ledger import literals
 from hub.ledger.accept import STATEMENT, _parameters
+from tenants.db import literals
 from tests.hub.ledger.steps import LEASE, Steps
 
 
