@@ -130,7 +130,7 @@ async def _first_answer(socket: Socket) -> str:
     answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def heard(message: dict[str, Any]) -> None:
-        if message["type"] == "message" and message["message"]["role"] == "assistant":
+        if message["type"] == "message" and message["message"]["role"] == "assistant" and not answered.done():
             answered.set_result(message["cursor"])
 
     socket.heard = heard
