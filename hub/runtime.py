@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from agents.pool import WarmStates
 from agents.runtime import AgentRuntime, make_runtime
-from agents.types import ModelRoute
+from hub.configured import default_route, embedding_endpoint
 from hub.egress import Egress, GuardedHttp, Keys
 from hub.env import Env, env
 from hub.ledger.accept import Acceptor
@@ -36,7 +36,6 @@ from hub.pipeline.streams import Streams
 from hub.pipeline.sweep import Sweeper, send_summary_soon
 from hub.pipeline.turns import Turns
 from memory.embeddings.choice import choose
-from memory.embeddings.http import Endpoint
 from memory.memory import Memory
 from tenants import redis as redis_connections
 from tenants.crypto import MasterKeys, Vault
@@ -78,26 +77,9 @@ def make_stores(settings: Env) -> Stores:
     )
 
 
-def default_route(settings: Env) -> ModelRoute | None:
-    """The operator's model for agents that name none."""
-    if settings.llm_base_url is None or settings.llm_model is None:
-        return None
-    key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else ""
-    return ModelRoute(provider="openai", model=settings.llm_model, base_url=settings.llm_base_url, api_key=key)
-
-
 def make_memory(settings: Env, stores: Stores, session: aiohttp.ClientSession) -> Memory:
     """Memory over these stores, with the operator's embedding endpoint or the bundled model."""
-    endpoint = None
-    if settings.embedding_base_url and settings.embedding_model and settings.embedding_dimensions:
-        key = settings.embedding_api_key.get_secret_value() if settings.embedding_api_key else ""
-        endpoint = Endpoint(
-            base_url=settings.embedding_base_url,
-            model=settings.embedding_model,
-            api_key=key,
-            shorten=settings.embedding_dimensions != 384,
-        )
-    embedder = choose(cache=settings.data_dir / "models", endpoint=endpoint, session=session)
+    embedder = choose(cache=settings.layout.root / "models", endpoint=embedding_endpoint(settings), session=session)
     return Memory(pools=stores.pools, vault=stores.vault, embedder=embedder, redis=stores.redis)
 
 
@@ -230,6 +212,7 @@ class Runtime:
     def _wire(self) -> None:
         runner, link = self.runner, self.link
         link.received = self.streams.received
+        link.rejoined = self.streams.resync
         if runner is not None:
             self.inbox.runner = runner.ready
             self.inbox.leased = runner.begin

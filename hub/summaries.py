@@ -8,14 +8,13 @@ from uuid import UUID
 from agents import store
 from agents.calls import OFFLINE_ROUTE, ModelCalls
 from agents.errors import AgentUnknown, NoRouteAnswered
-from agents.providers import OPENAI, providers
+from agents.providers import providers
 from agents.providers.base import ChatRequest, Grounds
 from agents.types import AgentSpec, ChatMessage, ModelRoute, Progress, Usage
+from hub.configured import default_route, embedding_endpoint
 from hub.egress import Egress
 from hub.env import Env
-from memory.embeddings.base import DIMENSIONS
 from memory.embeddings.choice import choose
-from memory.embeddings.http import Endpoint
 from memory.redis_cache import Cache
 from memory.summarise import Digester, SummaryFailed
 from memory.types import Batch, Line, Policy
@@ -36,27 +35,6 @@ SELECT coalesce(s.agent_id, c.agent_id) FROM session s JOIN connection c ON c.id
 """
 # A task process works on one batch at a time.
 _LIMITS = {role: PoolLimits(size=2, statement_ms=10_000, lock_ms=2_000) for role in ("app", "queue", "ops", "ingest")}
-
-
-def default_route(env: Env) -> ModelRoute | None:
-    """The hub's own model, for agents that name none."""
-    if not (env.llm_base_url and env.llm_model):
-        return None
-    key = env.llm_api_key.get_secret_value() if env.llm_api_key else ""
-    return ModelRoute(provider=OPENAI, model=env.llm_model, base_url=env.llm_base_url, api_key=key)
-
-
-def embedding_endpoint(env: Env) -> Endpoint | None:
-    """The operator's endpoint for vectors; None means the built-in model."""
-    if not (env.embedding_base_url and env.embedding_model):
-        return None
-    key = env.embedding_api_key.get_secret_value() if env.embedding_api_key else ""
-    return Endpoint(
-        base_url=env.embedding_base_url,
-        model=env.embedding_model,
-        api_key=key,
-        shorten=env.embedding_dimensions == DIMENSIONS,
-    )
 
 
 def pools_of(env: Env) -> Pools:

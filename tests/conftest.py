@@ -194,7 +194,11 @@ def _make_template(run: Run) -> None:
 def _remove_leftovers() -> None:
     """Stop the servers and remove the folders of runs that did not end by themselves."""
     for folder in _BASE.iterdir():
-        with (folder / "alive").open("a") as alive:
+        try:
+            alive = (folder / "alive").open("a")
+        except FileNotFoundError:  # another run has just removed it
+            continue
+        with alive:
             try:
                 fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -66,7 +66,7 @@ def _quotes(grounds: Grounds) -> list[str]:
     scored: dict[str, tuple[float, int]] = {}
     for order, sentence in enumerate(_sentences([*remembered, *said])):
         overlap = len(wanted & _terms(sentence))
-        if overlap and sentence not in scored and sentence != grounds.query.strip():
+        if overlap and sentence not in scored and sentence not in _OWN and sentence != grounds.query.strip():
             scored[sentence] = (-overlap / len(wanted), order)
     return sorted(scored, key=scored.__getitem__)[:_MAX_QUOTES]
 
@@ -74,9 +74,13 @@ def _quotes(grounds: Grounds) -> list[str]:
 def _sentences(texts: Iterable[str]) -> Iterable[str]:
     for text in texts:
         for sentence in _SENTENCE.findall(text):
-            clean = sentence.strip()[:_MAX_SENTENCE]
+            clean = sentence.strip().removeprefix("- ")[:_MAX_SENTENCE]
             if len(clean) > 1:
                 yield clean
+
+
+_OWN = frozenset(_sentences(text for texts in _TEXTS.values() for text in texts))
+"""What this provider says itself: remembered answers of its own are nothing to quote."""
 
 
 def _terms(text: str) -> set[str]:

@@ -239,6 +239,11 @@ SELECT message_id, held_id, seq,
 FROM placed
 """
 
+_POISON = """
+INSERT INTO event (id, tenant_id, type, connection_id, data, created)
+VALUES (%(id)s, %(tenant)s, 'message.poison', %(connection)s, %(data)s, now())
+"""
+
 _IDLE = "s.owner = 'agent' AND s.turn_id IS NULL AND s.due_turns = 0"
 _WANTED = "(EXCLUDED.due_turns - (EXCLUDED.refused_at IS NOT NULL)::int + (EXCLUDED.turn_id IS NOT NULL)::int)"
 _WAITS = f"{_WANTED} > 0 AND s.owner = 'agent' AND NOT (EXCLUDED.turn_id IS NOT NULL AND {_IDLE})"
@@ -295,6 +300,15 @@ class Acceptor:
             return [*await self.write(rows[:middle]), *await self.write(rows[middle:])]
         found = {record[0]: _accepted(record) for record in records}
         return [found.get(row.message_id) for row in rows]
+
+    async def note(self, event_id: UUID, tenant_id: UUID, connection_id: UUID, data: str) -> None:
+        """Record a message that no row can hold; `data` is JSON without any text of it."""
+        try:
+            await self._connection.execute(
+                _POISON, {"id": event_id, "tenant": tenant_id, "connection": connection_id, "data": data}
+            )
+        except psycopg.IntegrityError:  # its connection or tenant is gone, and so is whoever would read it
+            return
 
 
 def _accepted(record: Sequence[object]) -> Accepted:

@@ -43,10 +43,12 @@ class _Lane(Generic[T, R]):
         self._max_items = max_items
         self._max_bytes = max_bytes
         self.queue: deque[_Waiting[T, R]] = deque()
+        self.bytes = 0
         self._task: asyncio.Task[None] | None = None
 
     def put(self, waiting: _Waiting[T, R]) -> None:
         self.queue.append(waiting)
+        self.bytes += waiting.size
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -68,6 +70,7 @@ class _Lane(Generic[T, R]):
         while self.queue and len(batch) < self._max_items and size + self.queue[0].size <= self._max_bytes:
             size += self.queue[0].size
             batch.append(self.queue.popleft())
+        self.bytes -= size
         return batch
 
     async def drain(self) -> None:
@@ -96,9 +99,10 @@ class Batcher(Generic[T, R]):
         max_items: int = 256,
         max_bytes: int = 1 << 20,
         capacity: int = 4096,
+        capacity_bytes: int = 32 << 20,
     ) -> None:
         self._lanes: list[_Lane[T, R]] = [_Lane(flush, max_items, max_bytes) for _ in range(lanes)]
-        self._capacity = capacity
+        self._capacity, self._capacity_bytes = capacity, capacity_bytes
         self._closed = False
 
     @property
@@ -111,7 +115,7 @@ class Batcher(Generic[T, R]):
         if self._closed:
             raise Closed
         chosen = self._lanes[lane % len(self._lanes)]
-        if len(chosen.queue) >= self._capacity:
+        if len(chosen.queue) >= self._capacity or chosen.bytes >= self._capacity_bytes:
             raise Overloaded
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         chosen.put(_Waiting(item, size, future))

@@ -35,7 +35,7 @@ from tenants.ids import uuid7
 
 log = structlog.get_logger(__name__)
 
-AWAY = (psycopg.OperationalError, PoolTimeout, PoolClosed, TooManyRequests)
+AWAY = (psycopg.OperationalError, psycopg.errors.TransactionTimeout, PoolTimeout, PoolClosed, TooManyRequests)
 """What says that the database cannot store anything now."""
 _RECENT = 8192
 _KNOWN_CONTACTS = 50_000
@@ -100,23 +100,43 @@ class Inbox:
                 receipts.append((event.platform_id, event.kind.value))
                 outcomes[place] = Outcome.NOTED
             elif isinstance(event, InboundMessage | MessageEdited | MessageDeleted):
-                key = connection.adapter.dedupe_key(event, request) if request else event.external_id
-                rows.append((place, self.row(connection, event, key)))
+                row = await self._row_or_poison(connection, request, event)
+                if row is not None:
+                    rows.append((place, row))
         futures = [(place, self.submit(row)) for place, row in rows]
         if receipts:
             await self._guarded(self._settler.receipts(connection.id, receipts))
         for place, future in futures:
-            outcomes[place] = await self._outcome(future)
+            outcomes[place] = await self._outcome(connection, future)
         return outcomes
 
-    async def _outcome(self, future: "object") -> Outcome:
+    async def _row_or_poison(
+        self,
+        connection: LiveConnection,
+        request: WebhookRequest | None,
+        event: InboundMessage | MessageEdited | MessageDeleted,
+    ) -> Accept | None:
+        try:
+            key = connection.adapter.dedupe_key(event, request) if request else event.external_id
+            return self.row(connection, event, key)
+        except (UnicodeError, TypeError, ValueError) as error:  # such as an id that is no text
+            await self._poison(connection, error)
+            return None
+
+    async def _outcome(self, connection: LiveConnection, future: "object") -> Outcome:
         try:
             accepted = await self._guarded(future)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
-            metrics.POISON.inc()
-            log.warning("message_not_storable", reason=type(error).__name__)
+            await self._poison(connection, error)
             return Outcome.IGNORED
         return outcome_of(accepted)
+
+    async def _poison(self, connection: LiveConnection, error: Exception) -> None:
+        """A message that no row can hold: counted and recorded, never asked for again."""
+        metrics.POISON.inc()
+        log.warning("message_not_storable", reason=type(error).__name__)
+        data = orjson.dumps({"reason": type(error).__name__}).decode()
+        await self._guarded(self._acceptor.note(uuid7(), connection.tenant_id, connection.id, data))
 
     async def _guarded(self, awaitable: "object") -> "Accepted | None":
         try:

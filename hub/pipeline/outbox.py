@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 SEND_SECONDS = 40.0
 """A send that takes longer has an unknown outcome; shorter than the delivery's lease."""
-_AWAY = (psycopg.OperationalError, PoolTimeout, Overloaded)
+_AWAY = (psycopg.OperationalError, psycopg.errors.TransactionTimeout, PoolTimeout, Overloaded)
 _AWAY_SECONDS = 0.25
 _FIRST_RETRY = 1.0
 _LONGEST_RETRY = 60.0

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from hub.pipeline.stream import Chunk, Running
 from tenants.crypto import CellRef, Vault
+from tenants.errors import TenantsError
 from tenants.redis import key, shared_key
 
 log = structlog.get_logger(__name__)
@@ -42,6 +43,8 @@ class RedisLink:
         self.received: Callable[[UUID, Chunk], None] = lambda *_: None
         self.woken: Callable[[UUID], None] = lambda _: None
         self.stopped: Callable[[UUID], None] = lambda _: None
+        self.rejoined: Callable[[], None] = lambda: None
+        """Called after the subscription was lost and made again: what was said meanwhile did not come."""
 
     async def start(self) -> None:
         """Subscribe and begin to write; Redis may be away now and come later."""
@@ -147,7 +150,7 @@ class RedisLink:
                 batch.append(self._queue.get_nowait())
             try:
                 await self._write(batch)
-            except (RedisError, OSError) as error:
+            except (RedisError, OSError, TenantsError) as error:
                 log.warning("chunks_lost", reason=type(error).__name__, count=len(batch))
 
     async def _write(self, batch: Sequence[tuple[UUID, UUID, Chunk]]) -> None:
@@ -174,12 +177,20 @@ class RedisLink:
         return Chunk(kind, data, epoch, index, seq, len(sealed))
 
     async def _reading(self) -> None:
+        lost = False
         while True:
             try:
                 await self._pubsub.subscribe(WAKE, STOP, *self._followed)
+                if lost:
+                    lost = False
+                    self.rejoined()
                 async for message in self._pubsub.listen():
-                    self._receive(_text(message["channel"]), message["data"])
+                    try:
+                        self._receive(_text(message["channel"]), message["data"])
+                    except (TenantsError, ValueError) as error:  # one that cannot be read must not end the reading
+                        log.warning("chunk_unreadable", reason=type(error).__name__)
             except (RedisError, OSError) as error:
+                lost = True
                 log.warning("subscription_lost", reason=type(error).__name__)
                 await asyncio.sleep(0.5)
 

@@ -35,7 +35,7 @@ ANYONES_SECONDS = 0.25
 _CLAIM_AT_ONCE = 64
 _LEAST_SECONDS = 0.05
 Early = tuple[Run, "asyncio.Task[None]"]
-_AWAY = (psycopg.OperationalError, PoolTimeout, Overloaded, Closed)
+_AWAY = (psycopg.OperationalError, psycopg.errors.TransactionTimeout, PoolTimeout, Overloaded, Closed)
 
 
 class Runner:

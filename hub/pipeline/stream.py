@@ -65,6 +65,8 @@ class Chunk:
     index: int = 0
     seq: int = 0
     size: int = 64
+    span: int = 1
+    """How many neighbouring chunks it stands for, `index` being the last."""
 
 
 @dataclass(slots=True)
@@ -76,6 +78,8 @@ class Running:
     index: int = 0
     text: str = ""
     kept: deque[Chunk] = field(default_factory=lambda: deque(maxlen=512))
+    shared: bool = False
+    """Whether other processes have been told of it."""
 
     def note(self, chunk: Chunk) -> None:
         """Apply the next chunk."""
@@ -108,6 +112,8 @@ class Watch:
         self._bytes = 0
         self._ready = asyncio.Event()
         self._slow = False
+        self._ended = 0
+        self._mute = 0
         self.source: AsyncIterator[StreamEvent] | None = None
 
     def __aiter__(self) -> AsyncIterator[StreamEvent]:
@@ -133,7 +139,9 @@ class Watch:
         if last.type != "delta" or last.epoch != chunk.epoch:
             return False
         text = last.data["text"] + chunk.data["text"]
-        self._queue[-1] = Chunk("delta", {"text": text}, chunk.epoch, chunk.index, 0, last.size + chunk.size)
+        self._queue[-1] = Chunk(
+            "delta", {"text": text}, chunk.epoch, chunk.index, 0, last.size + chunk.size, last.span + 1
+        )
         self._bytes += chunk.size
         self._slow = self._bytes > MOST_BYTES
         return True
@@ -150,6 +158,19 @@ class Watch:
         self._bytes = 0
         return taken
 
+    def misses(self, chunk: Chunk) -> bool:
+        """Whether chunks before this one never came, or a part of it was seen: it cannot simply be shown next."""
+        here = self.cursor
+        if chunk.type not in ("delta", "status") or (chunk.epoch, chunk.index) <= (here.epoch, here.index):
+            return False
+        if chunk.epoch <= self._ended or chunk.epoch == self._mute:
+            return False
+        return chunk.index - chunk.span != (here.index if chunk.epoch == here.epoch else 0)
+
+    def mute(self, epoch: int) -> None:
+        """What came before is lost for good: show no more of this answer's text before it can be whole again."""
+        self._mute = epoch
+
     def advance(self, chunk: Chunk) -> StreamEvent | None:
         """The chunk as this watcher's next event, or None when it has seen it already."""
         here = self.cursor
@@ -157,11 +178,20 @@ class Watch:
             if chunk.seq <= here.seq:
                 return None
             ends = chunk.data.get("role") == "assistant" and bool(chunk.data.get("turn_id"))
+            if ends:
+                self._ended = max(self._ended, here.epoch)
             self.cursor = Cursor(chunk.seq) if ends else Cursor(chunk.seq, here.epoch, here.index)
         elif chunk.epoch:
-            if (chunk.epoch, chunk.index) <= (here.epoch, here.index):
+            if self._is_past(chunk):
                 return None
+            self._mute = 0
             self.cursor = Cursor(here.seq, chunk.epoch, chunk.index)
             if chunk.type == "begin" and here.epoch:  # another holder starts the same answer again
                 return StreamEvent(self.cursor, "reset", chunk.data)
         return StreamEvent(self.cursor, chunk.type, chunk.data)
+
+    def _is_past(self, chunk: Chunk) -> bool:
+        # A late writer's chunks may still come over Redis after the answer: what has ended stays ended.
+        if (chunk.epoch, chunk.index) <= (self.cursor.epoch, self.cursor.index) or chunk.epoch <= self._ended:
+            return True
+        return chunk.epoch == self._mute and chunk.type in ("delta", "status")

@@ -29,6 +29,9 @@ class Link(Protocol):
         """The running answer as other processes know it."""
 
 
+_ACQUAINTED_SECONDS = 1.0
+"""By then every process knows of a new one."""
+
 History = Callable[[UUID, UUID, int], Awaitable[Sequence[Chunk]]]
 """Stored messages of (tenant, session) after a seq, oldest first, as `message` chunks."""
 
@@ -110,9 +113,40 @@ class Streams:
         self._history = history
         self._watches: dict[UUID, set[Watch]] = {}
         self._running: dict[UUID, Running] = {}
+        self._joining: set[asyncio.Task[None]] = set()
+        self._shared = False
         self.link: Link | None = None
-        self.shared = False
+
+    @property
+    def shared(self) -> bool:
         """Whether other processes may watch or run our sessions; off, nothing goes to Redis."""
+        return self._shared
+
+    @shared.setter
+    def shared(self, value: bool) -> None:
+        began, self._shared = value and not self._shared, value
+        if began and self._watches:
+            task = asyncio.get_running_loop().create_task(self._join_others())
+            self._joining.add(task)
+            task.add_done_callback(self._joining.discard)
+
+    async def _join_others(self) -> None:
+        """Another process has come: follow it for whoever watches here already.
+
+        It may not know of us for a moment more and publish nothing until then, so we look twice.
+        """
+        for watch in [next(iter(watches)) for watches in self._watches.values()]:
+            if self.link is not None:
+                await self.link.follow(watch.tenant_id, watch.session_id)
+        self.resync()
+        await asyncio.sleep(_ACQUAINTED_SECONDS)
+        self.resync()
+
+    def resync(self) -> None:
+        """Something may have been missed: let every watcher look at what is stored and running."""
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.put(Chunk("resync", {}))
 
     @property
     def watching(self) -> int:
@@ -131,6 +165,9 @@ class Streams:
         for watch in self._watches.get(session_id, ()):
             watch.put(chunk)
         if self.shared and self.link is not None:
+            if not running.shared and chunk.index > 1:  # others come to know of it in the middle
+                chunk = Chunk("gap", {"text": running.text}, chunk.epoch, chunk.index, 0, len(running.text) + 64)
+            running.shared = True
             self.link.send(tenant_id, session_id, [chunk])
 
     def ended(self, tenant_id: UUID, session_id: UUID, running: Running) -> None:
@@ -195,12 +232,38 @@ class Streams:
             yield event
         while True:
             for chunk in await watch.take():
-                if chunk.seq > watch.cursor.seq + (chunk.type == "message"):
-                    async for event in self._stored_since(watch, chunk.seq):
-                        yield event
-                shown = None if chunk.type == "stored" else watch.advance(chunk)
-                if shown is not None:
-                    yield shown
+                async for event in self._taken(watch, chunk):
+                    yield event
+
+    async def _taken(self, watch: Watch, chunk: Chunk) -> AsyncIterator[StreamEvent]:
+        """What one chunk shows, after whatever had to come before it."""
+        before = self._before(watch, chunk)
+        if before is not None:
+            async for event in before:
+                yield event
+        shown = None if chunk.type in ("stored", "resync") else watch.advance(chunk)
+        if shown is not None:
+            yield shown
+
+    def _before(self, watch: Watch, chunk: Chunk) -> AsyncIterator[StreamEvent] | None:
+        if chunk.type == "resync":
+            return self._catch_up(watch)
+        if watch.misses(chunk):
+            return self._filled(watch, chunk)
+        if chunk.seq > watch.cursor.seq + (chunk.type == "message"):
+            return self._stored_since(watch, chunk.seq)
+        return None
+
+    async def _filled(self, watch: Watch, chunk: Chunk) -> AsyncIterator[StreamEvent]:
+        """Chunks before this one did not come: bring the watcher up to date, or stay silent until the stored answer."""
+        running = self._running.get(watch.session_id)
+        if running is None and self.link is not None and self.shared:
+            running = await self.link.backlog(watch.tenant_id, watch.session_id)
+        if running is not None and running.epoch == chunk.epoch:
+            for event in _brought_up(watch, running):
+                yield event
+        if watch.misses(chunk):
+            watch.mute(chunk.epoch)
 
     async def _stored_since(self, watch: Watch, up_to: int) -> AsyncIterator[StreamEvent]:
         if up_to <= watch.cursor.seq:

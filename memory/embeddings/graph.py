@@ -6,8 +6,11 @@ of the worst case's cosine.
 """
 
 import json
+import logging
 import struct
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +119,21 @@ def build(weights: Weights) -> onnx.ModelProto:
     return helper.make_model(body, opset_imports=opsets, ir_version=8)
 
 
+@contextmanager
+def _quiet_root() -> Iterator[None]:
+    """The quantiser tells the root logger about every tensor; no operator has a use for that."""
+    root = logging.getLogger()
+    root.addFilter(_only_errors)
+    try:
+        yield
+    finally:
+        root.removeFilter(_only_errors)
+
+
+def _only_errors(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
+
+
 def export_int8(source: Path, target: Path) -> None:
     """Write the int8 model of the safetensors file `source` to `target`, atomically: a reader sees all or nothing."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -125,5 +143,6 @@ def export_int8(source: Path, target: Path) -> None:
         plain, small = Path(folder, "plain.onnx"), Path(folder, "small.onnx")
         plain.write_bytes(build(read_safetensors(source)).SerializeToString())
         options = {"DefaultTensorType": TensorProto.FLOAT}  # shape inference stops at the fused operators
-        quantize_dynamic(plain, small, per_channel=True, weight_type=QuantType.QInt8, extra_options=options)
+        with _quiet_root():
+            quantize_dynamic(plain, small, per_channel=True, weight_type=QuantType.QInt8, extra_options=options)
         small.replace(target)

@@ -43,3 +43,11 @@ async def test_says_when_nothing_is_known(query: str, words: str) -> None:
     text, pieces = await answer(Grounds(query=query, language=""))
     assert words in text
     assert "".join(pieces) == text
+
+
+async def test_its_own_answers_are_not_quoted_back() -> None:
+    tea = RecallItem(kind="line", text="I like green tea.", score=1, session_id=uuid4())
+    first, _ = await answer(Grounds(query="What tea do I like?", language="en", recalled=[tea]))
+    own = RecallItem(kind="line", text=first, score=2, session_id=uuid4())
+    again, _ = await answer(Grounds(query="What tea do I like?", language="en", recalled=[own, tea]))
+    assert again == first

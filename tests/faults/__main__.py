@@ -1,4 +1,4 @@
-"""`python -m tests.faults [--only NAME] [--messages N] [--write]`: faults in full dose and their table; 1 on a failure."""
+"""`python -m tests.faults [--only NAME] [--messages N] [--write]`: the faults in full dose; exits 1 on a failure."""
 
 import argparse
 import asyncio

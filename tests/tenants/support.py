@@ -68,7 +68,7 @@ def insert_row(conn: psycopg.Connection[Any], table: Table, tenant_id: UUID, **g
     names = sql.SQL(", ").join(map(sql.Identifier, values))
     marks = sql.SQL(", ").join(sql.Placeholder() * len(values))
     conn.execute(sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(table.ident, names, marks), list(values.values()))
-    return UUID(str(values["id"]))
+    return UUID(str(values.get("id", tenant_id)))
 
 
 def close() -> None:

@@ -85,12 +85,12 @@ async def test_a_turn_that_fails_is_tried_again_then_given_up(
     monkeypatch.setattr(hub_runtime.runtime.agents, "spec", broken)
     await hub_runtime.arrive("webhook", "hi", number=1)
     for attempt in range(1, 6):
-        await hub_runtime.until(
-            lambda attempt=attempt: (
-                hub_runtime.rows("SELECT attempts, lease_owner FROM turn, session") == [(attempt, None)]
-            ),
-            what=f"attempt {attempt} is given back",
-        )
+        given_back = [(attempt, None)]
+
+        def waits(expected: list[Any] = given_back) -> bool:
+            return hub_runtime.rows("SELECT attempts, lease_owner FROM turn, session") == expected
+
+        await hub_runtime.until(waits, what=f"attempt {attempt} is given back")
         hub_runtime.rows("UPDATE session SET due_at = now() - interval '1 s'")
     await hub_runtime.quiet()
     assert hub_runtime.rows("SELECT status, attempts FROM turn") == [("dead", 6)]
