@@ -73,7 +73,7 @@ class Recaller:
         subject = await self._subjects.load(ask.key, terms=terms.tolist(), vector=None, shown_from=ask.in_prompt_from)
         loaded = time.perf_counter()
         if subject is None:  # nothing could be found, so nothing is embedded, scored or remembered
-            return Recall(timings_ms={"load": (loaded - started) * 1000})
+            return Recall(items=[], timings_ms={"load": (loaded - started) * 1000})
         question = await self._question(ask, terms, subject)
         embedded = time.perf_counter()
         scores = await _scores(subject, question, ask.fusion)

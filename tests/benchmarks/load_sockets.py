@@ -99,14 +99,14 @@ class Socket(asyncio.Protocol):
         self._transport.close()
 
 
-async def _open(port: int, path: str, token: str = "") -> tuple[Socket, dict[str, Any]]:
+async def _open(port: int, path: str, **hello: Any) -> tuple[Socket, dict[str, Any]]:
     loop = asyncio.get_running_loop()
     _, socket = await loop.create_connection(lambda: Socket(path), "127.0.0.1", port)
     while not socket._open:  # a handshake of some milliseconds
         if socket.welcome.done():
             break
         await asyncio.sleep(0.001)
-    socket.say(type="hello", **({"token": token} if token else {}))
+    socket.say(type="hello", **hello)
     return socket, await socket.welcome
 
 
@@ -125,12 +125,27 @@ async def idle(_: Callbacks, options: dict[str, Any]) -> dict[str, Any]:
     return {"held": len(_HELD), "per_second": len(_HELD) / (time.perf_counter() - begun)}
 
 
+async def _first_answer(socket: Socket) -> str:
+    """Say something, so that there is a session to watch; its cursor after the answer."""
+    answered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def heard(message: dict[str, Any]) -> None:
+        if message["type"] == "message" and message["message"]["role"] == "assistant" and not answered.done():
+            answered.set_result(message["cursor"])
+
+    socket.heard = heard
+    socket.say(type="say", client_id="first", text="Hello there, who are you?")
+    return await answered
+
+
 async def broadcast(_: Callbacks, options: dict[str, Any]) -> dict[str, Any]:
     """`count` sockets of one visitor watch its answers; lateness is against the first that got the same words."""
     first, welcome = await _open(options["port"], options["path"])
+    cursor = await _first_answer(first)
+    hello = {"token": welcome["token"], "cursor": cursor}
     sockets = [first]
     for _batch in range(options["count"] // 50):
-        opened = await asyncio.gather(*(_open(options["port"], options["path"], welcome["token"]) for _n in range(50)))
+        opened = await asyncio.gather(*(_open(options["port"], options["path"], **hello) for _n in range(50)))
         sockets += [socket for socket, _welcome in opened]
     seen: dict[str, float] = {}
     late: list[float] = []
