@@ -25,7 +25,8 @@ from hub.pipeline.bodies import Body
 from hub.pipeline.connections import LiveConnection
 from hub.pipeline.errors import ConnectionUnknown
 from hub.pipeline.outbox import Outbox
-from hub.pipeline.turns import MOST_ATTEMPTS, Fenced, Run, Turns
+from hub.pipeline.run import MOST_ATTEMPTS, Fenced, Run
+from hub.pipeline.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -216,7 +217,7 @@ class Runner:
         """Another attempt later; after too many the turn is dead, so that the session goes on. Whether turns wait."""
         if claimed.attempts > MOST_ATTEMPTS:
             try:
-                return (await self._turns.bury(claimed, type(error).__name__)).more
+                return (await self._turns.ending.bury(claimed, type(error).__name__)).more
             except Fenced:
                 return False
             except Exception:

@@ -62,7 +62,7 @@ async def test_a_stop_before_the_agent_began_ends_the_turn(hub_runtime: World, m
 
 async def test_a_stop_during_the_commit_loses_nothing(hub_runtime: World, monkeypatch: pytest.MonkeyPatch) -> None:
     committing, go_on = asyncio.Event(), asyncio.Event()
-    commits: Any = hub_runtime.runtime.turns._commits
+    commits: Any = hub_runtime.runtime.turns.ending._commits
     submit = commits.submit
 
     async def slow(row: Any) -> Any:
