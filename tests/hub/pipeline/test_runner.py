@@ -175,14 +175,14 @@ async def test_more_than_one_claim_full_is_taken_at_once(hub_world: World) -> No
     await hub_world.runtime.start()
     runner: Any = hub_world.runtime.runner
     claims = []
-    claim = runner._claimer.claim
+    claim = runner._claiming._claimer.claim
 
     async def counted(**given: Any) -> Any:
         found = await claim(**given)
         claims.append((time.monotonic(), len(found)))
         return found
 
-    runner._claimer.claim = counted
+    runner._claiming._claimer.claim = counted
     await hub_world.until(lambda: hub_world.value("SELECT count(*) FROM session WHERE turn_id IS NULL") == 0)
     full = [at for at, found in claims if found == 64]
     assert full and max(full) - min(full) < 0.25 * len(full)
