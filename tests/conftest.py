@@ -14,9 +14,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -34,6 +36,25 @@ _BASE = Path(tempfile.gettempdir()) / f"agent-hub-tests-{os.geteuid()}"
 _START_SECONDS = 120.0
 
 
+class Standing:
+    """Processes of the hub that several tests share on one database, until somebody wants it for himself."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Any] = {}
+        self._stack = ExitStack()
+
+    def get(self, name: str, start: Callable[[], AbstractContextManager[Any]]) -> Any:
+        """What stands under this name, started when it does not."""
+        if name not in self._found:
+            self._found[name] = self._stack.enter_context(start())
+        return self._found[name]
+
+    def close(self) -> None:
+        """End them all."""
+        self._found.clear()
+        self._stack.close()
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """The database of one worker, migrated, as each of the roles that may log in."""
@@ -42,9 +63,15 @@ class Database:
     superuser_dsn: str
     owner_dsn: str
     login_dsn: str
+    standing: Standing = field(default_factory=Standing, repr=False, compare=False)
 
     def truncate(self) -> None:
-        """Remove every row that the migrations did not make."""
+        """Remove every row that the migrations did not make.
+
+        A hub process that another test left standing would claim the next test's turns and deliveries, elect itself
+        scanner and hold locks, so all of them end first.
+        """
+        self.standing.close()
         with psycopg.connect(self.superuser_dsn, autocommit=True) as connection:
             connection.execute(_EMPTY)
 

@@ -1,5 +1,8 @@
 """How the ledger reaches the database: single statements of one role, and the lengths of leases."""
 
+import asyncio
+import random
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +15,10 @@ from psycopg import AsyncConnection
 from tenants.db.pools import Pools
 
 Role = Literal["ingest", "queue"]
-_ATTEMPTS = 4
+PATIENCE_SECONDS = 2.0
+"""How long a statement is tried again before its caller hears of it: longer than a busy commit holds a tenant's quota
+rows, shorter than a platform waits for its answer."""
+_LONGEST_PAUSE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,7 @@ class Lease:
 
 
 class RoleConnection:
-    """Statements as one narrow role. A deadlock or a lock that is busy for long is tried again a few times."""
+    """Statements as one narrow role. A deadlock or a lock that is busy for long is tried again for a while."""
 
     def __init__(self, pools: Pools, role: Role) -> None:
         self._pools = pools
@@ -42,14 +48,17 @@ class RoleConnection:
 
     async def fetch(self, statement: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
         """Run one statement as its own transaction and return its rows."""
-        for attempt in range(_ATTEMPTS):
+        deadline, pause = time.monotonic() + PATIENCE_SECONDS, 0.005
+        while True:
             try:
                 async with self._pools.statement(self._role) as conn:
                     return await (await conn.execute(statement, parameters, prepare=True)).fetchall()
             except (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable):
-                if attempt == _ATTEMPTS - 1:
+                if time.monotonic() + pause > deadline:
                     raise
-        raise AssertionError("unreachable")
+            # Waited out without a connection, and for differing times: equals that meet again would lock up again.
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def execute(self, statement: str, parameters: Mapping[str, object]) -> int:
         """Run one statement as its own transaction; returns how many rows it touched."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.edges.conftest import folder, house, model_url, uvicorn_gateway  # noqa: F401 (fixtures)
+from tests.edges.conftest import folder, gateways, house, model_url, uvicorn_gateway  # noqa: F401 (fixtures)
 from tests.support.browser import browsing, chromium
 
 if TYPE_CHECKING:

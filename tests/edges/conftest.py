@@ -111,15 +111,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def uvicorn_gateway(database: Any, redis_url: str, model_url: str, folder: Path) -> Iterator[Gateway]:
-    with running("uvicorn", folder, model_url) as gateway:
-        yield gateway
+def gateways(database: Any, redis_url: str, model_url: str, folder: Path) -> Iterator[Callable[[str], Gateway]]:
+    """A gateway of a kind, shared by the tests until one of them asks for a clean database."""
+    yield lambda kind: database.standing.get(kind, lambda: running(kind, folder, model_url))
+    database.standing.close()
 
 
-@pytest.fixture(scope="session")
-def daphne_gateway(database: Any, redis_url: str, model_url: str, folder: Path) -> Iterator[Gateway]:
-    with running("daphne", folder, model_url) as gateway:
-        yield gateway
+@pytest.fixture
+def uvicorn_gateway(gateways: Callable[[str], Gateway]) -> Gateway:
+    return gateways("uvicorn")
+
+
+@pytest.fixture
+def daphne_gateway(gateways: Callable[[str], Gateway]) -> Gateway:
+    return gateways("daphne")
 
 
 @pytest.fixture(params=["uvicorn", "daphne"])

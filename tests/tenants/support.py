@@ -18,6 +18,8 @@ class Table:
     name: str
     column: str
     is_partition: bool
+    has_id: bool
+    """Not all do: a message key is its connection and hash."""
 
     @property
     def ident(self) -> sql.Identifier:
@@ -25,7 +27,8 @@ class Table:
 
 
 TABLES = """
-SELECT c.relname::text, CASE WHEN c.relname = 'tenant' THEN 'id' ELSE 'tenant_id' END, c.relispartition
+SELECT c.relname::text, CASE WHEN c.relname = 'tenant' THEN 'id' ELSE 'tenant_id' END, c.relispartition,
+    EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'id' AND NOT a.attisdropped)
 FROM pg_class c
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
   AND (c.relname = 'tenant' OR EXISTS (SELECT 1 FROM pg_attribute a
@@ -61,14 +64,13 @@ def _value(kind: str) -> Any:
     return "now" if kind.startswith("timestamp") else 1
 
 
-def insert_row(conn: psycopg.Connection[Any], table: Table, tenant_id: UUID, **given: Any) -> UUID:
+def insert_row(conn: psycopg.Connection[Any], table: Table, tenant_id: UUID, **given: Any) -> None:
     """A row with made-up values; the connection is a superuser's that skips triggers and so foreign keys."""
     columns = conn.execute(COLUMNS, (table.name,)).fetchall()
     values = {name: _value(kind) for name, kind, _ in columns} | {table.column: tenant_id} | given
     names = sql.SQL(", ").join(map(sql.Identifier, values))
     marks = sql.SQL(", ").join(sql.Placeholder() * len(values))
     conn.execute(sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(table.ident, names, marks), list(values.values()))
-    return UUID(str(values.get("id", tenant_id)))
 
 
 def close() -> None:

@@ -211,11 +211,10 @@ def test_rows_are_not_written_into_another_tenant(mode: str, tables: list[Table]
         name, column = f'"{table.name}"', f'"{table.column}"'
         for tenant_id in (pair[1], None):
             with _refused_as(pair[0]) as cursor:
-                cursor.execute(
-                    f"INSERT INTO {name} ({', '.join(dict.fromkeys(['id', table.column]))}) "
-                    f"VALUES ({', '.join(['%s'] * len({'id', table.column}))})",
-                    [tenant_id or uuid7()] if column == '"id"' else [uuid7(), tenant_id],
-                )
+                values = {"id": uuid7()} if table.has_id else {}
+                values[table.column] = tenant_id or (uuid7() if table.column == "id" else None)
+                names, marks = ", ".join(f'"{key}"' for key in values), ", ".join(["%s"] * len(values))
+                cursor.execute(f"INSERT INTO {name} ({names}) VALUES ({marks})", list(values.values()))
         if not table.is_partition:
             with _refused_as(pair[0]) as cursor:
                 cursor.execute(f"UPDATE {name} SET {column} = %s", [uuid7() if column == '"id"' else pair[1]])

@@ -90,7 +90,8 @@ def test_the_narrow_roles_of_this_package() -> None:
     quota = grants["quota"]
     assert quota.ingest is not None
     assert quota.queue is not None
-    assert set(quota.ingest.update) == {"used", "period_start", "alerted_at"}
+    # `reserved`: an accepted message of a warm session begins its turn at once and sets its tokens aside itself.
+    assert set(quota.ingest.update) == {"used", "reserved", "period_start", "alerted_at"}
     assert set(quota.queue.update) == {"used", "reserved", "period_start"}
     assert not any(
         op.ingest and op.ingest.insert for op in grants.values() if op.table in ("tenant", "quota", "api_key")
