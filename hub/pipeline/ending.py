@@ -16,6 +16,7 @@ from hub.ledger.claim import Claimed
 from hub.ledger.commit import Commit, Committed, Committer, PartRow
 from hub.pipeline import crash, metrics, notices
 from hub.pipeline.bodies import Body, body_cell, pack, pack_address
+from hub.pipeline.generations import begin_anew
 from hub.pipeline.inline import Inline
 from hub.pipeline.live import left_behind
 from hub.pipeline.messages import message_chunk
@@ -223,6 +224,9 @@ class Ending:
             await conn.execute(
                 _TITLE, {"id": literals.uuids(i for i, _ in titles), "title": literals.blobs(t for _, t in titles)}
             )
+        for run in runs:
+            if run.renews:
+                await begin_anew(conn, self._vault, run)
         costs = [item for run in runs for item in spent(run)]
         if costs:
             await usage.settle(conn, costs)

@@ -45,6 +45,8 @@ class Run:
     """What is visible on the platform when the turn ends."""
     adopted: asyncio.Event = field(default_factory=asyncio.Event)
     """Set for a guessed run once its message is committed."""
+    renews: bool = False
+    """Its commit begins the session's next generation."""
     stopping: bool = False
     ending: bool = False
     """Its commit is under way: the fence decides now, and a cancelled task could not send what is committed."""

@@ -16,6 +16,7 @@ from hub.pipeline.bodies import Body
 from hub.pipeline.connections import Connections, LiveConnection
 from hub.pipeline.ending import Ending
 from hub.pipeline.errors import ConnectionUnknown
+from hub.pipeline.generations import asks_anew
 from hub.pipeline.inputs import Inputs, input_options, read_bodies
 from hub.pipeline.live import LiveWriter
 from hub.pipeline.outbox import Outbox
@@ -84,6 +85,8 @@ class Turns:
         run.bodies = await read_bodies(self._pools, self._vault, self._recent, claimed)
         if claimed.kind == "notice" or claimed.attempts > MOST_ATTEMPTS:
             return await self._notify(run)
+        if asks_anew(run):
+            return await self._renew(run)
         spec = await self._agents.spec(claimed.tenant_id, claimed.agent_id or run.connection.agent_id)
         run.input = await self._input(run, spec)
         await self._work(run, run.input)
@@ -202,6 +205,15 @@ class Turns:
                 await run.live.pause()
 
     # ---- without an agent ----------------------------------------------------------------------------------------
+
+    async def _renew(self, run: Run) -> Committed:
+        run.renews = True
+        run.result = TurnResult(
+            text=notices.text("new", run.connection.language),
+            finish="stop",
+            state=SessionState(version=run.claimed.version + 1, buffer=Buffer()),
+        )
+        return await self.ending.commit(run)
 
     async def _notify(self, run: Run) -> Committed:
         """A turn without an agent: a refusal said politely, or the end of one that keeps failing."""

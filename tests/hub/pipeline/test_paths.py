@@ -24,3 +24,19 @@ async def test_web_chat_is_a_pull_channel(hub_runtime: World) -> None:
     history = await hub_runtime.runtime.chat.history(hub_runtime.tenant_id, said.session_id)
     assert [(message.role, message.text) for message in history] == [("user", "hello"), ("assistant", "hello")]
     assert hub_runtime.value("SELECT count(*) FROM delivery") == 0
+
+
+async def test_new_begins_the_next_generation_at_the_same_address(hub_runtime: World) -> None:
+    for number, text in enumerate(("first talk", "/new", "second talk"), start=1):
+        await hub_runtime.arrive("telegram", text, number=number, conversation="7")
+        await hub_runtime.quiet()
+    assert hub_runtime.rows("SELECT generation, current, last_seq FROM session ORDER BY generation") == [
+        (1, False, 4),
+        (2, True, 2),
+    ]
+    shown = [text.strip() for text in hub_runtime.fakes["telegram"].shown("7")]
+    assert shown[:2] == ["first talk", "This is a new conversation."]
+    assert shown[2].endswith("second talk")
+    assert "first talk" in shown[2]  # the model echoes its prompt: what was said before is remembered, not repeated
+    remembered = hub_runtime.rows("SELECT count(DISTINCT subject_id), count(DISTINCT session_id) FROM memory_line")
+    assert remembered == [(1, 2)]
