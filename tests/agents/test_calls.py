@@ -123,14 +123,12 @@ def test_half_open_admits_one_and_a_cancelled_probe_frees_it() -> None:
 
 async def test_one_providers_hang_leaves_the_others_alone(server: ModelServer, session: aiohttp.ClientSession) -> None:
     import asyncio
-    import time
 
     calls = calls_over(session)
     hanging = asyncio.create_task(run(calls, [route(server, "h")], "[[hang]]"))
     await asyncio.sleep(0.05)
-    began = time.monotonic()
     await run(calls, [route(server)], "x")
-    assert time.monotonic() - began < 0.1
+    assert not hanging.done()
     with pytest.raises(NoRouteAnswered):
         await hanging
 

@@ -124,7 +124,7 @@ async def test_total_cap_ends_a_stream_that_never_stalls(server: ModelServer) ->
     began = time.monotonic()
     with pytest.raises(ProviderError, match="timeout"):
         await chat(server, ask("[[normal chunks=500 delay=0.02]]"), Limits(first_byte=1, stall=1, total=0.4))
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5  # whole, the stream takes ten seconds
 
 
 async def test_endless_answer_is_cut_and_kept(server: ModelServer) -> None:

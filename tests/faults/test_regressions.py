@@ -65,7 +65,8 @@ async def test_a_dead_process_is_taken_over_at_once_and_by_anybody(pools: Pools,
     await scanner.register()
     began = time.monotonic()
     while (await scanner.beat())[1] == 0:
-        assert time.monotonic() - began < 5.0, "the dead worker was not noticed"
+        # Far below the minute of its lease, far above what a busy machine delays a few statements by.
+        assert time.monotonic() - began < 20.0, "the dead worker was not noticed"
         await asyncio.sleep(0.05)
     with psycopg.connect(clean.superuser_dsn) as conn:
         row = conn.execute("SELECT lease_owner, now() - due_at FROM session WHERE id = %s", (session,)).fetchone()

@@ -1,7 +1,6 @@
 """Processes that vanish, are taken for dead, or lose their connection; work goes on elsewhere at once."""
 
 import asyncio
-import time
 from typing import Any
 
 from tests.support.model_plans import Plan
@@ -25,10 +24,9 @@ async def test_a_vanished_process_is_taken_over_before_its_lease_ends(hub_runtim
     await hub_runtime.say("hello", runtime=second)
     await hub_runtime.until(lambda: hub_runtime.model.calls)
     assert hub_runtime.rows("SELECT lease_owner, attempts FROM session, turn") == [(second.worker_id, 1)]
-    began = time.monotonic()
     await _vanish(second)
-    await hub_runtime.until(lambda: hub_runtime.rows("SELECT status FROM turn") == [("finished",)], seconds=10.0)
-    assert time.monotonic() - began < 5.0
+    # Within the usual deadline of 20 s: a third of the lease, and far above what a busy machine delays by.
+    await hub_runtime.until(lambda: hub_runtime.rows("SELECT status FROM turn") == [("finished",)])
     assert hub_runtime.rows("SELECT attempts FROM turn") == [(2,)]
     assert hub_runtime.quota("concurrency") == (0, 0)
     assert hub_runtime.rows("SELECT id FROM worker") == [(hub_runtime.runtime.worker_id,)]
@@ -36,16 +34,14 @@ async def test_a_vanished_process_is_taken_over_before_its_lease_ends(hub_runtim
 
 async def test_a_process_that_was_taken_for_dead_shows_itself_again(hub_runtime: World) -> None:
     hub_runtime.rows("DELETE FROM worker")
-    await hub_runtime.until(
-        lambda: hub_runtime.rows("SELECT id FROM worker") == [(hub_runtime.runtime.worker_id,)], seconds=5.0
-    )
+    await hub_runtime.until(lambda: hub_runtime.rows("SELECT id FROM worker") == [(hub_runtime.runtime.worker_id,)])
 
 
 async def test_a_lost_connection_is_made_again_with_its_lock(hub_runtime: World) -> None:
     lost = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hub-direct'"
     assert hub_runtime.rows(lost)
     held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
-    await hub_runtime.until(lambda: hub_runtime.value(held) >= 2, seconds=5.0)
+    await hub_runtime.until(lambda: hub_runtime.value(held) >= 2)
     await hub_runtime.say("still there?")
     await hub_runtime.quiet()
     assert hub_runtime.rows("SELECT status FROM turn") == [("finished",)]
