@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from hub.edges import frames, visit
-from hub.edges.doors import DOORS, LEAVE_SECONDS
+from hub.edges.doors import ARRIVALS, DOORS, LEAVE_SECONDS
 from hub.edges.frames import Hello, Ping, Pong, Say, Stop
 from hub.edges.guard import Refused, request_headers
 from hub.edges.http import respond_json
@@ -25,6 +25,8 @@ PING_SECONDS: Final = 25.0
 SILENT_SECONDS: Final = 80.0
 SEND_SECONDS: Final = 10.0
 QUIET_SECONDS: Final = 5.0
+ASK_SECONDS: Final = 120.0
+"""How often a socket without a session looks for one itself: word of it may be lost while Redis is away."""
 MAX_ERRORS: Final = 10
 """Frames that make no sense, after which the socket is closed."""
 
@@ -36,21 +38,70 @@ SILENT: Final = 4408
 _CLOSE_CODES: Final[Mapping[str, int]] = {"bad_token": 4401, "not_found": 4404, "origin_refused": 4403}
 
 
-class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
+class Line(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
+    """The sending side of a socket: frames, refusals before it is open, closing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cursor = Cursor.START
+        self._spoke = time.monotonic()
+        self._closed = False
+        self._gone = asyncio.Event()
+
+    async def _refuse(self, refused: Refused) -> None:
+        self._closed = True
+        if self._any_code:
+            await respond_json(self._as_handshake, refused.status, {"code": refused.code, "message": refused.message})
+            return
+        await self.close()
+
+    @property
+    def _any_code(self) -> bool:
+        # Daphne closes with 1011 when asked for a code of the reserved range; it also lacks this extension.
+        return "websocket.http.response" in self.scope.get("extensions", {})
+
+    async def _as_handshake(self, message: Any) -> None:
+        await self.base_send({**message, "type": "websocket." + message["type"]})
+
+    async def tell(self, data: bytes) -> None:
+        """Send a frame; a client that takes none for ten seconds is dropped."""
+        if self._closed:
+            return
+        self._spoke = time.monotonic()
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                await self.base_send({"type": "websocket.send", "text": data.decode()})
+        except TimeoutError:
+            await self.shut(TRY_AGAIN, str(self.cursor))
+        except (OSError, RuntimeError):
+            self._closed = True  # the server says so when the client has gone; disconnect follows
+
+    async def shut(self, code: int, reason: str) -> None:
+        """Close with a code of the protocol."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            async with asyncio.timeout(1.0):
+                await self.close(code if code >= 4000 or self._any_code else code + 3000, reason[:120])
+        except (TimeoutError, OSError, RuntimeError):
+            self._gone.set()
+
+
+class ChatSocket(Line):
     """One socket of one visitor. All frames but pings come after hello."""
 
     def __init__(self) -> None:
         super().__init__()
         self.visit: Visit | None = None
         self.connection: Any = None
-        self.cursor = Cursor.START
         self._pump: asyncio.Task[None] | None = None
         self._watched: UUID | None = None
-        self._opened = self._heard = self._spoke = time.monotonic()
+        self._shown: UUID | None = None
+        self._opened = self._heard = self._looked = time.monotonic()
         self._asked = 0.0
         self._errors = 0
-        self._closed = self._moving = False
-        self._gone = asyncio.Event()
+        self._moving = False
 
     async def dispatch(self, message: Mapping[str, Any]) -> None:
         """As the base, without its look after Django's database connections (a thread hop per frame): none is used."""
@@ -74,21 +125,6 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has 
             return
         DOORS.enter(self)
         await self.accept()
-
-    async def _refuse(self, refused: Refused) -> None:
-        self._closed = True
-        if self._any_code:
-            await respond_json(self._as_handshake, refused.status, {"code": refused.code, "message": refused.message})
-            return
-        await self.close()
-
-    @property
-    def _any_code(self) -> bool:
-        # Daphne closes with 1011 when asked for a code of the reserved range; it also lacks this extension.
-        return "websocket.http.response" in self.scope.get("extensions", {})
-
-    async def _as_handshake(self, message: Any) -> None:
-        await self.base_send({**message, "type": "websocket." + message["type"]})
 
     async def _received(self, message: Mapping[str, Any]) -> None:
         self._heard = time.monotonic()
@@ -129,16 +165,36 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has 
             raise Refused(400, "hello_twice", "hello was said already")
         self.visit = await Visit.begin(self.connection, frame.token)
         self.cursor = self.visit.resume(frame)
+        self._shown = self.visit.session_id
         await self.tell(self.visit.welcome(self.cursor))
+        ARRIVALS.listen(self.connection.id, self.visit.visitor.id, self._began)
+        if frame.token and self.visit.session_id is None:
+            await self._find(self.visit)  # it may have begun since we looked and before we listened
         self._follow(self.visit)
 
     async def _say(self, current: Visit, frame: Say) -> None:
-        before = current.session_id
         ack = await current.say(frame)
         self._asked = time.monotonic() if ack["status"] == "accepted" else 0.0
         await self.tell(frames.encode("ack", **ack))
-        if current.session_id != before:
-            self.cursor = Cursor.START
+        await self._enter(current)
+
+    async def _find(self, current: Visit) -> None:
+        found = await current.find_session()
+        if found is not None:
+            self._began(found)
+
+    def _began(self, session_id: UUID) -> None:
+        """Another page of the visitor began a session: this one goes along."""
+        if self.visit is not None and session_id != self.visit.session_id and not self._closed:
+            self.visit.session_id = session_id
+            _later(self._enter(self.visit))
+
+    async def _enter(self, current: Visit) -> None:
+        """Tell the client which session it is in now, once, and watch it."""
+        if current.session_id != self._shown:
+            self._shown, self.cursor = current.session_id, Cursor.START
+            if self._pump is not None:
+                self._pump.cancel()  # no event of the old session after the word of the new one
             await self.tell(frames.encode("session", session=current.session_id, cursor=str(self.cursor)))
         self._follow(current)
 
@@ -163,42 +219,18 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has 
                             await self.move()
                             return
                         await self.tell(frames.encode_event(event))
-        except TooSlow:
-            await self.shut(TRY_AGAIN, str(self.cursor))
-        except Refused:
+        except (TooSlow, Refused):
             await self.shut(TRY_AGAIN, str(self.cursor))
         except Exception:
             log.exception("chat_stream_failed")
             await self.shut(TRY_AGAIN, str(self.cursor))
 
-    async def tell(self, data: bytes) -> None:
-        """Send a frame; a client that takes none for ten seconds is dropped."""
-        if self._closed:
-            return
-        self._spoke = time.monotonic()
-        try:
-            async with asyncio.timeout(SEND_SECONDS):
-                await self.base_send({"type": "websocket.send", "text": data.decode()})
-        except TimeoutError:
-            await self.shut(TRY_AGAIN, str(self.cursor))
-        except (OSError, RuntimeError):
-            self._closed = True  # the server says so when the client has gone; disconnect follows
-
-    async def shut(self, code: int, reason: str) -> None:
-        """Close with a code of the protocol."""
-        if self._closed:
-            return
-        self._closed = True
-        try:
-            async with asyncio.timeout(1.0):
-                await self.close(code if code >= 4000 or self._any_code else code + 3000, reason[:120])
-        except (TimeoutError, OSError, RuntimeError):
-            self._gone.set()
-
     async def _disconnected(self) -> None:
         self._closed = True
         self._gone.set()
         DOORS.leave(self)
+        if self.visit is not None:
+            ARRIVALS.forget(self.connection.id, self.visit.visitor.id, self._began)
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)
@@ -208,19 +240,18 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has 
     def look(self, now: float) -> None:
         """Ping after silence of ours, close after silence of theirs or without hello."""
         if self.visit is None and now - self._opened > HELLO_SECONDS:
-            self._later(self.shut(SILENT, "no hello"))
+            _later(self.shut(SILENT, "no hello"))
         elif now - self._heard > SILENT_SECONDS:
-            self._later(self.shut(SILENT, str(self.cursor)))
+            _later(self.shut(SILENT, str(self.cursor)))
         elif now - max(self._spoke, self._heard) > PING_SECONDS:
-            self._later(self.tell(frames.encode("ping")))
+            _later(self.tell(frames.encode("ping")))
         if self._asked and self.visit is not None and now - max(self._spoke, self._asked) > QUIET_SECONDS:
             # An answer is due and nothing comes: word from another process may be lost, what is stored is not.
             self._asked, self._watched = now, None
             self._follow(self.visit)
-
-    def _later(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if self.visit is not None and self.visit.session_id is None and now - self._looked > ASK_SECONDS:
+            self._looked = now
+            _later(self._find(self.visit))
 
     async def move(self) -> None:
         """Say where the client was, give it a moment to leave, then close."""
@@ -232,3 +263,8 @@ class ChatSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has 
                     await self._gone.wait()
             except TimeoutError:
                 await self.shut(GOING_AWAY, str(self.cursor))
+
+
+def _later(work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())

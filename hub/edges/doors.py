@@ -6,7 +6,7 @@ One timer looks after all of them, so an idle socket costs no timer of its own.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 from uuid import UUID
@@ -65,6 +65,7 @@ class Doors:
         runtime = current_runtime()
         if runtime is not None and runtime is not self._told:
             runtime.leaving.append(self.drain)
+            runtime.link.began = ARRIVALS.tell
             self._told = runtime
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
@@ -113,31 +114,44 @@ class Rates:
 
 
 class Arrivals:
-    """Tells a visitor's open doors of this process that a session began."""
+    """Tells a visitor's open doors of this process that a session began, here or in another process."""
 
     def __init__(self) -> None:
-        self._waiting: dict[tuple[UUID, str], set[asyncio.Future[UUID]]] = {}
+        self._listeners: dict[tuple[UUID, str], list[Callable[[UUID], None]]] = {}
 
     @contextmanager
     def expect(self, connection_id: UUID, visitor: str) -> Iterator["asyncio.Future[UUID]"]:
         """A future that gets the session's id."""
         future: asyncio.Future[UUID] = asyncio.get_running_loop().create_future()
-        key = (connection_id, visitor)
-        self._waiting.setdefault(key, set()).add(future)
+
+        def told(session_id: UUID) -> None:
+            if not future.done():
+                future.set_result(session_id)
+
+        self.listen(connection_id, visitor, told)
         try:
             yield future
         finally:
-            waiting = self._waiting.get(key, set())
-            waiting.discard(future)
-            if not waiting:
-                self._waiting.pop(key, None)
+            self.forget(connection_id, visitor, told)
             future.cancel()
+
+    def listen(self, connection_id: UUID, visitor: str, told: Callable[[UUID], None]) -> None:
+        """Call `told` with the id of each session that begins, perhaps more than once, until `forget`."""
+        self._listeners.setdefault((connection_id, visitor), []).append(told)
+
+    def forget(self, connection_id: UUID, visitor: str, told: Callable[[UUID], None]) -> None:
+        """Call it no longer."""
+        key = (connection_id, visitor)
+        left = [other for other in self._listeners.get(key, ()) if other != told]
+        if left:
+            self._listeners[key] = left
+        else:
+            self._listeners.pop(key, None)
 
     def tell(self, connection_id: UUID, visitor: str, session_id: UUID) -> None:
         """A session began."""
-        for future in self._waiting.get((connection_id, visitor), ()):
-            if not future.done():
-                future.set_result(session_id)
+        for told in tuple(self._listeners.get((connection_id, visitor), ())):
+            told(session_id)
 
 
 ARRIVALS: Final = Arrivals()

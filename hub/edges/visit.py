@@ -83,9 +83,11 @@ class Visit:
                 text=say.text,
                 attachments=say.attachments,
             )
-        if said.session_id != self.session_id:
+        # A repetition names the session it was said in, which may be over.
+        if said.session_id != self.session_id and not (said.duplicate and self.session_id):
             self.session_id = said.session_id
             ARRIVALS.tell(self.connection.id, self.visitor.id, said.session_id)
+            self.chat.announce(self.connection, self.visitor.conversation, said.session_id)
         return {
             "client_id": say.client_id,
             "seq": said.seq,

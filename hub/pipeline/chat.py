@@ -215,6 +215,11 @@ class Chat:
         except AWAY as error:
             raise Unavailable from error
 
+    def announce(self, connection: LiveConnection, conversation: str, session_id: UUID) -> None:
+        """Tell the other gateways that a session began; what they miss they find in the database."""
+        if self.link is not None:
+            self.link.tell_began(connection.id, conversation, session_id)
+
     async def stop(self, tenant_id: UUID, session_id: UUID) -> bool:  # noqa: ARG002 (the session id is unguessable)
         """End the session's running turn with what it has; False when none runs here (others are told)."""
         if self._runner is not None and self._runner.stop_turn(session_id):

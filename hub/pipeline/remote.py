@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 WAKE = shared_key("wake")
 STOP = shared_key("stop")
+BEGAN = shared_key("began")
 _KEPT = 2048
 _LIFE_SECONDS = 900
 _MOST_QUEUED = 4096
@@ -43,6 +44,8 @@ class RedisLink:
         self.received: Callable[[UUID, Chunk], None] = lambda *_: None
         self.woken: Callable[[UUID], None] = lambda _: None
         self.stopped: Callable[[UUID], None] = lambda _: None
+        self.began: Callable[[UUID, str, UUID], None] = lambda *_: None
+        """Called with connection, conversation and session when a chat's session began, here or elsewhere."""
         self.rejoined: Callable[[], None] = lambda: None
         """Called after the subscription was lost and made again: what was said meanwhile did not come."""
 
@@ -75,6 +78,10 @@ class RedisLink:
     def stop_turn(self, session_id: UUID) -> None:
         """Tell the runner elsewhere that its turn is to end."""
         self._later(STOP, session_id.hex)
+
+    def tell_began(self, connection_id: UUID, conversation: str, session_id: UUID) -> None:
+        """Tell all gateways that a chat's session began, for the other pages of the same visitor."""
+        self._later(BEGAN, f"{connection_id.hex} {session_id.hex} {conversation}")
 
     def _later(self, channel: str, text: str) -> None:
         task = asyncio.get_running_loop().create_task(self._publish(channel, text))
@@ -180,7 +187,7 @@ class RedisLink:
         lost = False
         while True:
             try:
-                await self._pubsub.subscribe(WAKE, STOP, *self._followed)
+                await self._pubsub.subscribe(WAKE, STOP, BEGAN, *self._followed)
                 if lost:
                     lost = False
                     self.rejoined()
@@ -200,6 +207,9 @@ class RedisLink:
                 self.woken(UUID(hex=due))
         elif channel == STOP:
             self.stopped(UUID(hex=_text(data)))
+        elif channel == BEGAN:
+            connection, began, conversation = _text(data).split(" ", 2)
+            self.began(UUID(hex=connection), conversation, UUID(hex=began))
         elif channel in self._followed:
             tenant_id, session_id = self._followed[channel]
             epoch, index, seq, sealed = data.split(b" ", 3)

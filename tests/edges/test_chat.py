@@ -128,6 +128,38 @@ async def test_a_newcomer_reads_the_history_and_a_second_page_hears_the_first(ga
             assert "two" in answer["message"]["text"]
 
 
+async def test_pages_opened_before_the_first_message_hear_it(gateway: Gateway, house: House) -> None:
+    public_id = house.connect("web")
+    async with opened(gateway, public_id) as first:
+        await first.until("welcome")
+        async with opened(gateway, public_id, token=first.token) as second:
+            assert (await second.until("welcome"))["session"] is None
+            await second.tell("say", client_id="a", text="one [[echo]]")
+            for page in (first, second):
+                assert (await page.until("session"))["cursor"] == "0.0.0"
+                answer = (await page.until("message", role="assistant"))["message"]
+                assert "one" in answer["text"]
+                assert [message["seq"] for message in page.messages] == [1, 2]
+            assert first.session == second.session
+            await first.tell("say", client_id="b", text="two [[echo]]")
+            answer = (await second.until("message", role="assistant"))["message"]
+            assert "two" in answer["text"]
+
+
+async def test_a_page_at_another_gateway_hears_the_first_message(
+    uvicorn_gateway: Gateway, daphne_gateway: Gateway, house: House
+) -> None:
+    public_id = house.connect("web")
+    async with opened(uvicorn_gateway, public_id) as first:
+        await first.until("welcome")
+        async with opened(daphne_gateway, public_id, token=first.token) as second:
+            assert (await second.until("welcome"))["session"] is None
+            await first.tell("say", client_id="a", text="one [[echo]]")
+            await first.until("session")
+            answer = (await second.until("message", role="assistant"))["message"]
+            assert "one" in answer["text"] and second.session == first.session
+
+
 BAD_FRAMES = [
     ("{", "malformed"),
     ("[]", "malformed"),
