@@ -15,6 +15,7 @@ from memory.embeddings.base import Embedder, EmbeddingFailed
 from memory.recall import LONGEST_QUERY, Ask, Recaller
 from memory.redis_cache import Cache
 from memory.scoring import Fusion
+from memory.shown import Shown
 from memory.types import Batch, Buffer, Exchange, Key, Line, Policy, Recall
 from tenants.crypto import Vault
 from tenants.db.pools import Pools
@@ -38,7 +39,8 @@ class Memory:
         self._vault = vault
         self._embedder = embedder
         self._cache = Cache(redis, vault) if redis is not None else None
-        self._recaller = Recaller(pools=pools, vault=vault, embedder=embedder, cache=self._cache)
+        self._shown = Shown()
+        self._recaller = Recaller(pools=pools, vault=vault, embedder=embedder, shown=self._shown, cache=self._cache)
         self._fusion: Fusion = fusion
 
     async def warm(self) -> None:
@@ -91,10 +93,13 @@ class Memory:
         """Store lines and batch orders of committed turns in the caller's tenant transaction; again is as once."""
         for tenant_id in {exchange.key.tenant_id for exchange in exchanges}:
             await self._vault.load(tenant_id)
+        for exchange in exchanges:
+            self._shown.appended(exchange)
         await store.insert(conn, self._vault, exchanges)
 
     async def cache(self, exchange: Exchange, buffer: Buffer) -> None:
         """Put the buffer into Redis after the commit; a failure costs the next turn one read and is only logged."""
+        self._shown.appended(exchange)
         await self._vault.load(exchange.key.tenant_id)
         await self._write_back(exchange.key, buffer)
 

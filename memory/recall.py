@@ -19,7 +19,8 @@ from memory.phrasing import asks_for_several, declarative, name_candidates, with
 from memory.redis_cache import Cache
 from memory.scoring import Floats, Fusion, Question, score, spread
 from memory.shelving import prints
-from memory.subject import MOST_FRAGMENTS, Subject, Subjects
+from memory.shown import Shown
+from memory.subject import MOST_FRAGMENTS, Glance, Subject, Subjects
 from memory.tokens import estimate_tokens, is_chinese, tokenize, words
 from memory.types import Key, Line, Policy, Recall, RecallItem
 from tenants.crypto import Vault
@@ -55,25 +56,31 @@ class _Words:
 class Recaller:
     """Answers questions from L3 and from lines on their way there."""
 
-    def __init__(self, *, pools: Pools, vault: Vault, embedder: Embedder, cache: Cache | None = None) -> None:
+    def __init__(
+        self, *, pools: Pools, vault: Vault, embedder: Embedder, shown: Shown, cache: Cache | None = None
+    ) -> None:
         self._pools = pools
         self._vault = vault
         self._embedder = embedder
         self._cache = cache
+        self._shown = shown
         self._subjects = Subjects(pools=pools, vault=vault, embedder_identity=embedder.identity)
 
     async def recall(self, ask: Ask) -> Recall:
         """What is remembered about the query, best first. The database's errors are the caller's to weigh."""
         started = time.perf_counter()
+        if self._shown.covers(ask.key, ask.in_prompt_from):
+            return Recall(items=[], timings_ms={"load": _since(started)})
         asked = repr((ask.key.session_id, ask.query, ask.policy.recall_limit, ask.policy.recall_tokens, ask.fusion))
-        if self._cache is not None and (held := await self._cache.results(ask.key, asked.encode())) is not None:
+        held, glance = await self._look(ask, asked.encode())
+        if held is not None:
             fresh = [item for item in held if not _in_prompt(item, ask)]
             return Recall(items=fresh, timings_ms={"cached": _since(started)})
+        if glance is None:  # nothing could be found, so nothing is embedded, scored or remembered
+            return Recall(items=[], timings_ms={"load": _since(started)})
         terms = prints(self._vault, ask.key.tenant_id, tokenize(ask.query))
-        subject = await self._subjects.load(ask.key, terms=terms.tolist(), vector=None, shown_from=ask.in_prompt_from)
+        subject = await self._subjects.load(ask.key, glance, terms=terms.tolist())
         loaded = time.perf_counter()
-        if subject is None:  # nothing could be found, so nothing is embedded, scored or remembered
-            return Recall(items=[], timings_ms={"load": (loaded - started) * 1000})
         question = await self._question(ask, terms, subject)
         embedded = time.perf_counter()
         scores = await _scores(subject, question, ask.fusion)
@@ -87,6 +94,21 @@ class Recaller:
         }
         await self._remember(ask, asked.encode(), items)
         return Recall(items=items, timings_ms=timings)
+
+    async def _look(self, ask: Ask, asked: bytes) -> tuple[list[RecallItem] | None, Glance | None]:
+        """What an equal question found lately, and what there is of the subject beyond the prompt.
+
+        Both stores are asked at once, except where there was nothing the last time: then Redis is spared.
+        """
+        looked = self._shown.now()
+        if self._cache is None or self._shown.covered(ask.key):
+            held, glance = None, await self._subjects.look(ask.key)
+        else:
+            held, glance = await asyncio.gather(self._cache.results(ask.key, asked), self._subjects.look(ask.key))
+        if glance.all_shown(ask.key.session_id, ask.in_prompt_from):
+            self._shown.note(ask.key, lowest=glance.lowest(), looked=looked)
+            return None, None
+        return held, glance
 
     async def _question(self, ask: Ask, terms: Any, subject: Subject) -> Question:
         candidates = name_candidates(words(ask.query))
@@ -118,8 +140,7 @@ class Recaller:
     async def _words(self, tenant_id: UUID, ids: Sequence[UUID]) -> dict[UUID, _Words]:
         if not ids:
             return {}
-        async with self._pools.app(tenant_id) as conn:
-            rows = await (await conn.execute(_WORDS, [tenant_id, ids])).fetchall()
+        [rows] = await self._pools.look(tenant_id, (_WORDS, [tenant_id, ids]))
         found = {}
         for row_id, session_id, by_model, text, body in rows:
             lines = unpack_lines(self._vault.open(cell(tenant_id, "summary", "body", row_id), bytes(body)))

@@ -73,6 +73,22 @@ class Subject:
         return np.unique(self.lines.speaker[self.lines.speaker > 0])
 
 
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """A subject's fragments by id, and its lines that are in none yet, as stored."""
+
+    ids: Sequence[UUID]
+    rows: Sequence[Sequence[Any]]
+
+    def all_shown(self, session_id: UUID, shown_from: int) -> bool:
+        """Whether every line is one of this session's from `shown_from` on: the prompt holds those already."""
+        return not self.ids and all(row[5] == session_id and row[1] >= shown_from for row in self.rows)
+
+    def lowest(self) -> int | None:
+        """The first seq of the open lines; None without any."""
+        return min((row[1] for row in self.rows), default=None)
+
+
 class Subjects:
     """Loads subjects; keeps at most 64 MiB of fragments, least recently used out first."""
 
@@ -83,27 +99,28 @@ class Subjects:
         self._cache: OrderedDict[tuple[UUID, UUID], Fragment] = OrderedDict()
         self._bytes = 0
 
-    async def load(
-        self, key: Key, *, terms: Sequence[int], vector: Sequence[float] | None, shown_from: int | None = None
-    ) -> Subject | None:
-        """The subject's lines; of a very large one those of its likeliest 600 fragments.
+    async def look(self, key: Key) -> Glance:
+        """What there is of a subject, in one round trip, before anything of it is brought here."""
+        ids, rows = await self._pools.look(
+            key.tenant_id,
+            (_FRAGMENTS, [key.tenant_id, key.subject_id, MOST_FRAGMENTS + 1]),
+            (_OPEN, [key.tenant_id, key.subject_id, MOST_OPEN]),
+        )
+        return Glance([row[0] for row in ids], rows)
 
-        None when every line is one of this session's from `shown_from` on: the prompt holds those already.
-        """
-        async with self._pools.app(key.tenant_id) as conn:
-            async with conn.pipeline():
-                known = await conn.execute(_FRAGMENTS, [key.tenant_id, key.subject_id, MOST_FRAGMENTS + 1])
-                opened = await conn.execute(_OPEN, [key.tenant_id, key.subject_id, MOST_OPEN])
-            ids, rows = [row[0] for row in await known.fetchall()], await opened.fetchall()
-            if shown_from is not None and not ids and _all_shown(rows, key.session_id, shown_from):
-                return None
-            if len(ids) > MOST_FRAGMENTS:
-                ids = await self._narrow(conn, key, terms=terms, vector=vector)
-            fragments = await self._fragments(conn, key.tenant_id, ids)
-        spoken = {(row[5], row[1]): open_line(self._vault, key.tenant_id, row[:5]) for row in rows}
-        if len(spoken) + sum(len(fragment.shelf) for fragment in fragments) > 1000:
-            return await asyncio.to_thread(self._assemble, key.tenant_id, fragments, spoken)
-        return self._assemble(key.tenant_id, fragments, spoken)
+    async def load(self, key: Key, glance: Glance, *, terms: Sequence[int]) -> Subject:
+        """The subject's lines; of a very large one those of its likeliest 600 fragments."""
+        ids = glance.ids
+        if len(ids) > MOST_FRAGMENTS or any((key.tenant_id, item) not in self._cache for item in ids):
+            async with self._pools.app(key.tenant_id) as conn:
+                if len(ids) > MOST_FRAGMENTS:
+                    ids = await self._narrow(conn, key, terms=terms, vector=None)
+                fragments = await self._fragments(conn, key.tenant_id, ids)
+        else:
+            fragments = self._held(key.tenant_id, ids, {})
+        if len(glance.rows) + sum(len(fragment.shelf) for fragment in fragments) > 1000:
+            return await asyncio.to_thread(self._assemble, key.tenant_id, fragments, glance.rows)
+        return self._assemble(key.tenant_id, fragments, glance.rows)
 
     async def _narrow(
         self, conn: Connection, key: Key, *, terms: Sequence[int], vector: Sequence[float] | None
@@ -125,6 +142,9 @@ class Subjects:
             cursor = await conn.execute(_SHELVES, [tenant_id, missing])
             for row_id, session_id, shelf, embedder in await cursor.fetchall():
                 fresh[row_id] = Fragment(row_id, session_id, unpack(bytes(shelf)), embedder)
+        return self._held(tenant_id, ids, fresh)
+
+    def _held(self, tenant_id: UUID, ids: Sequence[UUID], fresh: dict[UUID, Fragment]) -> list[Fragment]:
         held = [fresh.get(item) or self._cache.get((tenant_id, item)) for item in ids]
         for item, fragment in zip(ids, held, strict=True):
             if fragment is not None:
@@ -140,9 +160,8 @@ class Subjects:
         while self._bytes > CACHE_BYTES:
             self._bytes -= _size(self._cache.popitem(last=False)[1])
 
-    def _assemble(
-        self, tenant_id: UUID, fragments: Sequence[Fragment], spoken: dict[tuple[UUID, int], Line]
-    ) -> Subject:
+    def _assemble(self, tenant_id: UUID, fragments: Sequence[Fragment], rows: Sequence[Sequence[Any]]) -> Subject:
+        spoken = {(row[5], row[1]): open_line(self._vault, tenant_id, row[:5]) for row in rows}
         waiting = self._waiting(tenant_id, spoken)
         parts = sorted([*fragments, *waiting], key=lambda part: (part.session_id, int(part.shelf.seqs[0])))
         return _join(parts, spoken, identity=self._identity)
@@ -155,10 +174,6 @@ class Subjects:
             Fragment(None, session_id, shelve(self._vault, tenant_id, lines, None), "")
             for session_id, lines in by_session.items()
         ]
-
-
-def _all_shown(rows: Sequence[Sequence[Any]], session_id: UUID, shown_from: int) -> bool:
-    return all(row[5] == session_id and row[1] >= shown_from for row in rows)
 
 
 def _size(fragment: Fragment) -> int:

@@ -147,6 +147,20 @@ class Pools:
         async with self._transaction("app", {"hub.tenant_id": str(tenant_id)}) as conn:
             yield conn
 
+    async def look(self, tenant_id: UUID, *questions: tuple[str, Sequence[object]]) -> list[list[tuple[Any, ...]]]:
+        """The rows of each query on this tenant, all in one transaction and one round trip, COMMIT included."""
+        async with self._pools["app"].connection() as conn:
+            try:
+                async with conn.pipeline():
+                    for query, params in self._prologue("app", {"hub.tenant_id": str(tenant_id)}):
+                        await conn.execute(query, params or None)
+                    cursors = [await conn.execute(query, params) for query, params in questions]
+                    await conn.execute("COMMIT")
+                return [await cursor.fetchall() for cursor in cursors]
+            except BaseException:
+                await _roll_back(conn)
+                raise
+
     @asynccontextmanager
     async def ingest(self) -> AsyncIterator[AsyncConnection[Any]]:
         """One transaction of the accepting edge: all tenants, few columns, no body."""
