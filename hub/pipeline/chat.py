@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from channels_adapters.types import Address, Attachment, InboundMessage
-from hub.ledger.accept import Accepted
+from hub.ledger.accept import Accept, Accepted
 from hub.pipeline.bodies import Body, clean, pack_address, pack_attachment
 from hub.pipeline.connections import LiveConnection
 from hub.pipeline.errors import Unavailable
@@ -130,16 +130,8 @@ class Chat:
             await self._vault.load(connection.tenant_id)
         except AWAY as error:
             raise Unavailable from error
-        event, body = utterance.event(), utterance.body()
-        row = self._inbox.rows.row(
-            connection,
-            event,
-            event.external_id,
-            body=body,
-            role=utterance.role,
-            ephemeral=utterance.ephemeral,
-            runner=self._inbox.runner(),
-        )
+        body = utterance.body()
+        row = self._row(connection, utterance, body)
         watches: list[Watch] = []
 
         def placed(accepted: Accepted) -> None:
@@ -159,15 +151,19 @@ class Chat:
                 self._runner.forget(early)
         if accepted is None:
             return await self._said_before(connection, row.key_hash), None
-        said = Said(
-            session_id=accepted.session_id,
-            message_id=accepted.message_id,
-            seq=accepted.seq,
-            duplicate=False,
-            status=accepted.status,
-            reason=accepted.reason,
+        return _said(accepted), watches[0] if watches else None
+
+    def _row(self, connection: LiveConnection, utterance: "Utterance", body: Body) -> Accept:
+        event = utterance.event()
+        return self._inbox.rows.row(
+            connection,
+            event,
+            event.external_id,
+            body=body,
+            role=utterance.role,
+            ephemeral=utterance.ephemeral,
+            runner=self._inbox.runner(),
         )
-        return said, watches[0] if watches else None
 
     async def find(self, connection: LiveConnection, key: str) -> Said | None:
         """A message of this connection by its dedupe key, or None. Raises Unavailable."""
@@ -233,3 +229,14 @@ class Chat:
         """Watch a session from a cursor; see `hub.pipeline.streams`."""
         async with self._streams.watch(tenant_id, session_id, cursor) as watch:
             yield watch
+
+
+def _said(accepted: Accepted) -> Said:
+    return Said(
+        session_id=accepted.session_id,
+        message_id=accepted.message_id,
+        seq=accepted.seq,
+        duplicate=False,
+        status=accepted.status,
+        reason=accepted.reason,
+    )

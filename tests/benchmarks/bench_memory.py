@@ -278,8 +278,8 @@ async def _fill(
 
 async def _vector_overlap(world: World, key: Key, asked: str, exact: Any) -> float:
     """The share of the ten nearest by the float32 originals that the stored int8 vectors find."""
-    subject = await world.memory._recaller._subjects.load(key, terms=[], vector=None)
-    assert subject is not None
+    subjects = world.memory._recaller._subjects
+    subject = await subjects.load(key, await subjects.look(key), terms=[])
     (question,) = await world.embedder.embed([asked])
     packed = (subject.lines.vectors.astype(np.float32) @ question) * subject.lines.scales
     nearest = np.argsort(-(exact @ question))[:10] + 1

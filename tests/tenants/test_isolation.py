@@ -211,7 +211,7 @@ def test_rows_are_not_written_into_another_tenant(mode: str, tables: list[Table]
         name, column = f'"{table.name}"', f'"{table.column}"'
         for tenant_id in (pair[1], None):
             with _refused_as(pair[0]) as cursor:
-                values = {"id": uuid7()} if table.has_id else {}
+                values: dict[str, UUID | None] = {"id": uuid7()} if table.has_id else {}
                 values[table.column] = tenant_id or (uuid7() if table.column == "id" else None)
                 names, marks = ", ".join(f'"{key}"' for key in values), ", ".join(["%s"] * len(values))
                 cursor.execute(f"INSERT INTO {name} ({names}) VALUES ({marks})", list(values.values()))
