@@ -38,7 +38,7 @@ def examine(env: Env, *, running: bool) -> Iterator[Finding]:
     checks: list[Callable[[Env], Finding]] = [_programs, _data_dir, _master_key, _database, _login, _schema]
     for check in checks:
         yield check(env)
-    yield _port(env) if not running else Finding("port", f"{env.site_url} is served by the running hub")
+    yield _served(env) if running else _port(env)
     if running or not env.embedded_valkey:
         yield _redis(env)
     else:
@@ -121,6 +121,11 @@ def _schema(env: Env) -> Finding:
     if waiting:
         return Finding("schema", f"{len(waiting)} migrations wait", "hub migrate")
     return Finding("schema", "up to date")
+
+
+def _served(env: Env) -> Finding:
+    file = env.layout.address_file
+    return Finding("port", f"{file.read_text() if file.exists() else env.site_url} is served by the running hub")
 
 
 def _port(env: Env) -> Finding:
