@@ -77,13 +77,11 @@ class Rows:
         runner: UUID | None = None,
     ) -> Accept:
         """The event as a row of the accept statement, sealed. The tenant's keys must be loaded."""
-        tenant_id, vault = connection.tenant_id, self._vault
-        message_id, session_id = uuid7(), uuid7()
+        tenant_id, message_id, session_id = connection.tenant_id, uuid7(), uuid7()
         sender = "" if isinstance(event, MessageDeleted) else event.sender_id
         contact_id = self.contact_id(connection, sender)
         body = body or body_of(event)
         self.recent.put(message_id, body)
-        group = isinstance(event, InboundMessage) and event.group
         return Accept(
             message_id=message_id,
             tenant_id=tenant_id,
@@ -96,8 +94,8 @@ class Rows:
             contact_id=contact_id,
             contact_external=self._new_contact(tenant_id, contact_id, sender, "external"),
             contact_name=self._new_contact(tenant_id, contact_id, body.sender_name, "name"),
-            subject_id=session_id if group else contact_id,
-            body=vault.seal(body_cell(tenant_id, message_id), pack(body)),
+            subject_id=session_id if isinstance(event, InboundMessage) and event.group else contact_id,
+            body=self._vault.seal(body_cell(tenant_id, message_id), pack(body)),
             role=role,
             tokens=estimate_tokens(body.text),
             answer=isinstance(event, InboundMessage) and event.addressed,

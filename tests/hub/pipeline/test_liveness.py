@@ -13,7 +13,7 @@ async def _vanish(runtime: Any) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    runtime._tasks, runtime._liveness = [], None
+    runtime._tasks, runtime._heartbeat = [], None
     await (await runtime.pools.direct()).close()
 
 
