@@ -25,12 +25,13 @@ from hub.ledger.settle import Settler
 from hub.pipeline import crash, metrics
 from hub.pipeline.chat import Chat
 from hub.pipeline.connections import Connections
-from hub.pipeline.inbox import Inbox, Recent
+from hub.pipeline.inbox import Inbox
 from hub.pipeline.messages import History
 from hub.pipeline.outbox import Outbox
 from hub.pipeline.places import Places
 from hub.pipeline.pressure import Pressure
 from hub.pipeline.remote import RedisLink
+from hub.pipeline.rows import Recent
 from hub.pipeline.runner import Runner
 from hub.pipeline.streams import Streams
 from hub.pipeline.sweep import Sweeper, send_summary_soon
@@ -164,7 +165,7 @@ class Runtime:
             warm=WarmStates(most=settings.l1_sessions),
         )
         self.connections = Connections(pools=pools, vault=vault, http=guarded, keys=self.keys)
-        self.streams = Streams(history.chunks)
+        self.streams = Streams(history.chunks, history.saved)
         self.inbox = Inbox(
             acceptor=Acceptor(ingest, self.lease), settler=settler, vault=vault, recent=recent, places=places
         )
@@ -195,7 +196,7 @@ class Runtime:
         )
         self.chat.link = self.link
         self.streams.link = self.link
-        self.turns.summarise = send_summary_soon
+        self.turns.ending.summarise = send_summary_soon
         self._wire()
 
     def _make_runner(self, queue: RoleConnection) -> Runner:

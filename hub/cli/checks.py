@@ -146,7 +146,7 @@ def _redis(env: Env) -> Finding:
 
 def _model(env: Env) -> Finding:
     if env.llm_base_url is None:
-        return Finding("model", "none: answers come from memory and documents; HUB_LLM_BASE_URL plugs one in")
+        return Finding("model", "none: answers are quoted from memory; HUB_LLM_BASE_URL plugs one in")
     parts = urlsplit(env.llm_base_url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:

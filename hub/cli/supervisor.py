@@ -163,7 +163,7 @@ class Supervisor:
             lines.append(f"  model  {env.llm_model} at {env.llm_base_url}")
         else:
             lines += [
-                "  model  none yet: answers come from memory and documents. To plug one in, stop and start with",
+                "  model  none yet: answers are quoted from memory. To plug one in, stop and start with",
                 "         HUB_LLM_BASE_URL=https://… HUB_LLM_API_KEY=… HUB_LLM_MODEL=… (anything OpenAI-compatible)",
             ]
         self._output.result(values, "\n".join([*lines, ""]))

@@ -177,7 +177,7 @@ def _held(runtime: "Runtime", connection: LiveConnection, events: Sequence[Inbou
     if connection.adapter.capabilities.sync_reply == "none" or not asked:
         yield None
         return
-    with runtime.turns.inline.hold(connection.id, clean(asked[-1].external_id)) as waiting:
+    with runtime.turns.ending.inline.hold(connection.id, clean(asked[-1].external_id)) as waiting:
         yield _Held(asked[-1], waiting)
 
 

@@ -131,3 +131,19 @@ def unpack_attachment(found: Mapping[str, Any]) -> Attachment:
         url=found.get("url", ""),
         platform_id=found.get("platform_id", ""),
     )
+
+
+def partial_cell(tenant_id: UUID, turn_id: UUID) -> CellRef:
+    """Where a turn's text so far is sealed."""
+    return CellRef(tenant_id, "content", "turn", "partial", turn_id)
+
+
+def pack_partial(index: int, text: str) -> bytes:
+    """The text up to and with the chunk `index`."""
+    return orjson.dumps([index, text])
+
+
+def unpack_partial(data: bytes) -> tuple[int, str]:
+    """What `pack_partial` made."""
+    index, text = orjson.loads(data)
+    return int(index), str(text)

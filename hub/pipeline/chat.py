@@ -93,7 +93,7 @@ class Chat:
         """The conversation's session, or None before its first message. Raises Unavailable."""
         try:
             await self._vault.load(connection.tenant_id)
-            hashed = self._inbox.address_hash(connection, Address(conversation=conversation))
+            hashed = self._inbox.rows.address_hash(connection, Address(conversation=conversation))
             async with self._pools.statement("ingest") as conn:
                 row = await (await conn.execute(_SESSION, (connection.id, hashed))).fetchone()
         except AWAY as error:
@@ -131,8 +131,14 @@ class Chat:
         except AWAY as error:
             raise Unavailable from error
         event, body = utterance.event(), utterance.body()
-        row = self._inbox.row(
-            connection, event, event.external_id, body=body, role=utterance.role, ephemeral=utterance.ephemeral
+        row = self._inbox.rows.row(
+            connection,
+            event,
+            event.external_id,
+            body=body,
+            role=utterance.role,
+            ephemeral=utterance.ephemeral,
+            runner=self._inbox.runner(),
         )
         watches: list[Watch] = []
 
@@ -167,7 +173,7 @@ class Chat:
         """A message of this connection by its dedupe key, or None. Raises Unavailable."""
         try:
             await self._vault.load(connection.tenant_id)
-            return await self._stored(connection, self._inbox.key_hash(connection, key))
+            return await self._stored(connection, self._inbox.rows.key_hash(connection, key))
         except AWAY as error:
             raise Unavailable from error
 

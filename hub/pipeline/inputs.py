@@ -17,7 +17,7 @@ from channels_adapters.errors import ChannelError
 from channels_adapters.types import AttachmentKind
 from hub.ledger.claim import Claimed
 from hub.pipeline.bodies import Body, body_cell, unpack, unpack_attachment
-from hub.pipeline.inbox import Recent
+from hub.pipeline.rows import Recent
 from tenants.crypto import Vault
 from tenants.db.pools import Pools
 

@@ -25,7 +25,7 @@ from tenants.ids import uuid7
 
 if TYPE_CHECKING:
     from hub.pipeline.outbox import Outbox
-    from hub.pipeline.turns import Run
+    from hub.pipeline.run import Run
 
 log = structlog.get_logger(__name__)
 

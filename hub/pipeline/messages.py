@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from hub.pipeline.bodies import Body, body_cell, unpack
-from hub.pipeline.stream import Chunk
+from hub.pipeline.bodies import Body, body_cell, partial_cell, unpack, unpack_partial
+from hub.pipeline.stream import Chunk, Running
 from tenants.crypto import Vault
 from tenants.db.pools import Pools
 
@@ -20,6 +20,10 @@ SELECT * FROM (
     SELECT id, seq, role, body, turn_id, status, reason, created, model FROM message
     WHERE session_id = %s AND seq > %s AND seq < %s ORDER BY seq DESC LIMIT %s
 ) latest ORDER BY seq
+"""
+_SAVED = """
+SELECT t.id, t.fence, t.partial FROM session s JOIN turn t ON t.id = s.turn_id
+WHERE s.id = %s AND t.status = 'running' AND t.partial IS NOT NULL
 """
 MOST_AT_ONCE = 200
 
@@ -159,6 +163,17 @@ class History:
             created=created,
             model=model,
         )
+
+    async def saved(self, tenant_id: UUID, session_id: UUID) -> Running | None:
+        """The running turn's text as it was last stored, or None."""
+        await self._vault.load(tenant_id)
+        async with self._pools.app(tenant_id) as conn:
+            row = await (await conn.execute(_SAVED, (session_id,))).fetchone()
+        if row is None:
+            return None
+        turn_id, fence, partial = row
+        index, text = unpack_partial(self._vault.open(partial_cell(tenant_id, turn_id), bytes(partial)))
+        return Running(turn_id=str(turn_id), epoch=fence, index=index, text=text)
 
     async def chunks(self, tenant_id: UUID, session_id: UUID, after: int) -> list[Chunk]:
         """Everything stored after `after`, as stream events; a newcomer (0) gets the most recent messages only."""

@@ -36,6 +36,10 @@ History = Callable[[UUID, UUID, int], Awaitable[Sequence[Chunk]]]
 """Stored messages of (tenant, session) after a seq, oldest first, as `message` chunks."""
 
 
+Saved = Callable[[UUID, UUID], Awaitable[Running | None]]
+"""The text that a running turn of (tenant, session) stored last, with the number of its last chunk."""
+
+
 class Publisher:
     """Numbers and publishes one turn's chunks. `emit` is synchronous; neighbouring deltas leave together."""
 
@@ -109,8 +113,9 @@ class Publisher:
 class Streams:
     """All sessions that somebody in this process watches or runs."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, saved: Saved | None = None) -> None:
         self._history = history
+        self._saved = saved
         self._watches: dict[UUID, set[Watch]] = {}
         self._running: dict[UUID, Running] = {}
         self._joining: set[asyncio.Task[None]] = set()
@@ -279,11 +284,19 @@ class Streams:
             event = watch.advance(chunk)
             if event is not None:
                 yield event
-        running = self._running.get(watch.session_id)
-        if running is None and self.link is not None and self.shared:
-            running = await self.link.backlog(watch.tenant_id, watch.session_id)
-        for event in _brought_up(watch, running):
+        for event in _brought_up(watch, await self._known(watch)):
             yield event
+
+    async def _known(self, watch: Watch) -> Running | None:
+        """The running answer: as it runs here, as Redis has it, or as it was last stored."""
+        running = self._running.get(watch.session_id)
+        if running is not None or not self.shared:
+            return running
+        if self.link is not None:
+            running = await self.link.backlog(watch.tenant_id, watch.session_id)
+        if running is None and self._saved is not None:
+            running = await self._saved(watch.tenant_id, watch.session_id)
+        return running
 
     async def _running_here(self, watch: Watch) -> AsyncIterator[StreamEvent]:
         for event in _brought_up(watch, self._running.get(watch.session_id)):

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from agents.types import TextDelta
-from hub.pipeline.stream import MOST_EVENTS, Chunk, Cursor, StreamEvent, TooSlow, Watch
+from hub.pipeline.stream import MOST_EVENTS, Chunk, Cursor, Running, StreamEvent, TooSlow, Watch
 from hub.pipeline.streams import Streams
 from tests.support.model_plans import Plan
 from tests.support.world import World
@@ -197,3 +197,17 @@ async def test_who_watched_before_another_process_came_sees_what_that_one_runs(h
         await asyncio.sleep(0)
         await hub_world.runtime.start()
         assert (await reading)[-1].data["text"] == "hello"
+
+
+async def test_where_redis_lost_the_chunks_the_saved_text_is_an_honest_gap() -> None:
+    async def nothing_stored(*_: Any) -> list[Chunk]:
+        return []
+
+    async def saved(*_: Any) -> Running:
+        return Running(turn_id="t", epoch=3, index=7, text="what was said")
+
+    streams = Streams(nothing_stored, saved)
+    streams.shared = True
+    async with streams.watch(TENANT, SESSION, Cursor(1)) as watch:
+        event = await anext(aiter(watch))
+    assert (event.type, event.data["text"], str(event.cursor)) == ("gap", "what was said", "1.3.7")

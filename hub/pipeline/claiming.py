@@ -1,0 +1,91 @@
+"""Lease due turns for this process: at once where a session is known to wait, by polling for everything else."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+import structlog
+
+from hub.ledger.claim import Claimed, Claimer
+from hub.pipeline import crash
+from hub.pipeline.keeping import AWAY
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 0.25
+ANYONES_SECONDS = 0.25
+"""Work due for this long is anyone's, whoever was preferred for it."""
+_CLAIM_AT_ONCE = 64
+_MOST_POKED = 10_000
+
+
+class Claiming:
+    """The loop that claims. `room` says how many more turns may run here, `over` whether none are to be claimed."""
+
+    def __init__(
+        self,
+        claimer: Claimer,
+        *,
+        room: Callable[[], int],
+        over: Callable[[], bool],
+        begin: Callable[[Claimed], None],
+    ) -> None:
+        self._claimer, self._room, self._over, self._begin = claimer, room, over, begin
+        self._poked: set[UUID] = set()
+        self._wake = asyncio.Event()
+
+    def poke(self, session_id: UUID) -> None:
+        """A session has become due; claim it without waiting for the poll."""
+        if len(self._poked) < _MOST_POKED:
+            self._poked.add(session_id)
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look again whether it is over."""
+        self._wake.set()
+
+    async def claiming(self) -> None:
+        """Claim until it is over."""
+        polled = 0.0
+        while not self._over():
+            try:
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            try:
+                await self._claim_poked()
+                if time.monotonic() - polled >= POLL_SECONDS:
+                    polled = time.monotonic()
+                    if await self._claim(None):
+                        polled = 0.0
+                        self._wake.set()
+            except AWAY as error:
+                log.warning("claim_failed", reason=type(error).__name__)
+                await asyncio.sleep(POLL_SECONDS)
+            except Exception:
+                log.exception("claim_failed_unexpectedly")
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _claim_poked(self) -> None:
+        while self._poked and not self._over():
+            batch = [self._poked.pop() for _ in range(min(len(self._poked), _CLAIM_AT_ONCE))]
+            try:
+                await self._claim(batch)
+            except AWAY:
+                self._poked.update(batch)
+                raise
+
+    async def _claim(self, sessions: Sequence[UUID] | None) -> bool:
+        """Claim and begin; True when there may be more at once."""
+        room = min(self._room(), _CLAIM_AT_ONCE)
+        if room <= 0 or self._over():
+            return False
+        age = ANYONES_SECONDS if sessions is None else 0.0
+        claimed = await self._claimer.claim(limit=room, sessions=sessions, older_than=age)
+        crash.point("claim.after_commit")
+        for item in claimed:
+            self._begin(item)
+        return len(claimed) == room

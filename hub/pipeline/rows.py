@@ -1,0 +1,141 @@
+"""Inbound events as rows of the accept statement: hashed, sealed, with ids minted here."""
+
+from collections import OrderedDict
+from uuid import UUID
+
+import orjson
+
+from channels_adapters.types import Address, InboundMessage, MessageDeleted, MessageEdited
+from hub.ledger.accept import Accept
+from hub.pipeline.bodies import Body, body_cell, clean, pack, pack_address, pack_attachment
+from hub.pipeline.connections import LiveConnection
+from memory.tokens import estimate_tokens
+from tenants.crypto import CellRef, Vault
+from tenants.ids import uuid7
+
+_RECENT = 8192
+_RECENT_CHARS = 16 << 20
+_KNOWN_CONTACTS = 50_000
+
+
+class Recent:
+    """Bodies that this process has just stored, so that its runner need not read and open them again."""
+
+    def __init__(self, most: int = _RECENT, most_chars: int = _RECENT_CHARS) -> None:
+        self._bodies: OrderedDict[UUID, Body] = OrderedDict()
+        self._most = most
+        self._most_chars = most_chars
+        self._chars = 0
+
+    def put(self, message_id: UUID, body: Body) -> None:
+        """Remember a body until it is taken or too many came after it."""
+        self._bodies[message_id] = body
+        self._chars += len(body.text)
+        while self._bodies and (len(self._bodies) > self._most or self._chars > self._most_chars):
+            _, gone = self._bodies.popitem(last=False)
+            self._chars -= len(gone.text)
+
+    def take(self, message_id: UUID) -> Body | None:
+        """The body, once."""
+        body = self._bodies.pop(message_id, None)
+        if body is not None:
+            self._chars -= len(body.text)
+        return body
+
+
+class Rows:
+    """Makes rows for one process; remembers what it has just sealed, and which contacts exist."""
+
+    def __init__(self, vault: Vault, recent: Recent) -> None:
+        self._vault = vault
+        self.recent = recent
+        self._contacts: OrderedDict[UUID, None] = OrderedDict()
+
+    def address_hash(self, connection: LiveConnection, address: Address) -> bytes:
+        """What makes two addresses the same session; the tenant's keys must be loaded."""
+        place = f"address\0{connection.id}\0{address.conversation}\0{address.thread}"
+        return self._vault.blind(connection.tenant_id, place.encode())
+
+    def key_hash(self, connection: LiveConnection, key: str) -> bytes:
+        """What makes two deliveries the same message; the tenant's keys must be loaded."""
+        return self._vault.blind(connection.tenant_id, f"message\0{connection.id}\0{clean(key)}".encode())
+
+    def contact_id(self, connection: LiveConnection, external_id: str) -> UUID:
+        """A contact's id: a keyed hash, so that it needs no look-up; the tenant's keys must be loaded."""
+        place = f"contact\0{connection.id}\0{external_id}"
+        return UUID(bytes=self._vault.blind(connection.tenant_id, place.encode()))
+
+    def row(
+        self,
+        connection: LiveConnection,
+        event: InboundMessage | MessageEdited | MessageDeleted,
+        key: str,
+        *,
+        body: Body | None = None,
+        role: str = "user",
+        ephemeral: bool = False,
+        runner: UUID | None = None,
+    ) -> Accept:
+        """The event as a row of the accept statement, sealed. The tenant's keys must be loaded."""
+        tenant_id, vault = connection.tenant_id, self._vault
+        message_id, session_id = uuid7(), uuid7()
+        sender = "" if isinstance(event, MessageDeleted) else event.sender_id
+        contact_id = self.contact_id(connection, sender)
+        body = body or body_of(event)
+        self.recent.put(message_id, body)
+        group = isinstance(event, InboundMessage) and event.group
+        return Accept(
+            message_id=message_id,
+            tenant_id=tenant_id,
+            connection_id=connection.id,
+            key_hash=self.key_hash(connection, key),
+            session_id=session_id,
+            address_hash=self.address_hash(connection, event.address),
+            address=self._address(tenant_id, session_id, event.address),
+            agent_id=connection.agent_id,
+            contact_id=contact_id,
+            contact_external=self._new_contact(tenant_id, contact_id, sender, "external"),
+            contact_name=self._new_contact(tenant_id, contact_id, body.sender_name, "name"),
+            subject_id=session_id if group else contact_id,
+            body=vault.seal(body_cell(tenant_id, message_id), pack(body)),
+            role=role,
+            tokens=estimate_tokens(body.text),
+            answer=isinstance(event, InboundMessage) and event.addressed,
+            merge=connection.merge,
+            debounce_ms=connection.debounce_ms,
+            turn_id=uuid7(),
+            runner=runner if connection.debounce_ms == 0 else None,
+            ephemeral=ephemeral,
+        )
+
+    def _address(self, tenant_id: UUID, session_id: UUID, address: Address) -> bytes:
+        cell = CellRef(tenant_id, "content", "session", "address", session_id)
+        return self._vault.seal(cell, orjson.dumps(pack_address(address)))
+
+    def _new_contact(self, tenant_id: UUID, contact_id: UUID, value: str, column: str) -> bytes | None:
+        if contact_id in self._contacts:
+            return None
+        return self._vault.seal(CellRef(tenant_id, "content", "contact", column, contact_id), clean(value).encode())
+
+    def know(self, contact_id: UUID) -> None:
+        """The contact's row exists: it need not be sent again."""
+        self._contacts[contact_id] = None
+        if len(self._contacts) > _KNOWN_CONTACTS:
+            self._contacts.popitem(last=False)
+
+
+def body_of(event: InboundMessage | MessageEdited | MessageDeleted) -> Body:
+    """The event's content, cleaned."""
+    if isinstance(event, MessageDeleted):
+        return Body(external_id=clean(event.external_id), action="deleted")
+    if isinstance(event, MessageEdited):
+        return Body(text=clean(event.text), external_id=clean(event.external_id), action="edited")
+    return Body(
+        text=clean(event.text),
+        attachments=[pack_attachment(item) for item in event.attachments],
+        sender_name=clean(event.sender_name)[:200],
+        external_id=clean(event.external_id),
+        address=pack_address(event.address),
+        action=clean(event.action),
+        group=event.group,
+    )
