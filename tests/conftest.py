@@ -41,10 +41,17 @@ class Standing:
 
     def __init__(self) -> None:
         self._found: dict[str, Any] = {}
+        self._model_url = ""
         self._stack = ExitStack()
 
-    def get(self, name: str, start: Callable[[], AbstractContextManager[Any]]) -> Any:
-        """What stands under this name, started when it does not."""
+    def get(self, name: str, start: Callable[[], AbstractContextManager[Any]], *, model_url: str) -> Any:
+        """What stands under this name, started when it does not.
+
+        Those with another model server end first: each of them would run the others' turns with its own.
+        """
+        if model_url != self._model_url:
+            self.close()
+            self._model_url = model_url
         if name not in self._found:
             self._found[name] = self._stack.enter_context(start())
         return self._found[name]

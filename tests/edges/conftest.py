@@ -113,7 +113,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def gateways(database: Any, redis_url: str, model_url: str, folder: Path) -> Iterator[Callable[[str], Gateway]]:
     """A gateway of a kind, shared by the tests until one of them asks for a clean database."""
-    yield lambda kind: database.standing.get(kind, lambda: running(kind, folder, model_url))
+    yield lambda kind: database.standing.get(kind, lambda: running(kind, folder, model_url), model_url=model_url)
     database.standing.close()
 
 

@@ -21,6 +21,7 @@ from hub.ledger.accept import Accept
 from hub.pipeline.chat import Said
 from hub.pipeline.connections import LiveConnection
 from hub.runtime import Runtime
+from tenants.ids import uuid7
 from tests.conftest import Database
 from tests.support.model_server import ModelServer
 from tests.support.platforms.base import FakePlatform
@@ -140,7 +141,7 @@ def accept_row(tenant_id: UUID, connection_id: UUID, agent_id: UUID, **changes: 
     contact_id = changes.pop("contact_id", uuid4())
     place = changes.pop("place", uuid4().bytes)
     values: dict[str, Any] = {
-        "message_id": uuid4(),
+        "message_id": uuid7(),  # its time chooses the partition
         "tenant_id": tenant_id,
         "connection_id": connection_id,
         "key_hash": uuid4().bytes,

@@ -13,6 +13,7 @@ from hub.ledger.connections import Lease, RoleConnection
 from hub.ledger.leases import Leases
 from hub.ledger.settle import Settle, Settler
 from tenants.db.pools import Pools
+from tenants.ids import uuid7
 from tests.conftest import Database
 from tests.support.world import accept_row, until
 
@@ -73,7 +74,7 @@ class Steps:
             "session_id": claimed.session_id,
             "turn_id": claimed.turn_id,
             "fence": claimed.fence,
-            "message_id": uuid4(),
+            "message_id": uuid7(),
             "body": b"r",
             "parts": rows,
         }

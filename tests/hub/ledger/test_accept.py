@@ -78,6 +78,18 @@ async def test_a_new_session_counts_once_however_many_meet_in_it(steps: Steps) -
     assert [item.status for item in said] == ["accepted"] * 12
 
 
+async def test_the_last_session_of_the_quota_takes_what_two_processes_say_in_it(steps: Steps) -> None:
+    steps.limit("sessions", 1)
+    async with await psycopg.AsyncConnection.connect(steps.database.superuser_dsn) as slow:
+        await slow.execute(STATEMENT, _parameters([steps.row(place=b"p")], LEASE))
+        late = asyncio.create_task(steps.say())
+        await steps.blocked()
+        await slow.commit()
+        assert (await late).status == "accepted"
+    assert (await steps.say(b"another")).reason == "sessions"
+    assert steps.quota("sessions") == (1, 0)
+
+
 async def test_a_new_session_that_two_processes_make_at_once_counts_once(steps: Steps) -> None:
     steps.limit("sessions", 10)
     async with await psycopg.AsyncConnection.connect(steps.database.superuser_dsn) as slow:

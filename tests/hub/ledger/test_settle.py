@@ -11,6 +11,7 @@ from hub.ledger.claim import Claimed
 from hub.ledger.commit import Committed, Committer, PartRow
 from hub.ledger.live import LiveRow, find_live, open_live
 from hub.ledger.settle import Sending, Settle
+from tenants.ids import uuid7
 from tests.hub.ledger.steps import LEASE, Steps
 
 
@@ -130,7 +131,7 @@ async def _opened(steps: Steps) -> tuple[Claimed, UUID]:
         session_id=claimed.session_id,
         connection_id=steps.connection_id,
         turn_id=claimed.turn_id,
-        message_id=uuid4(),
+        message_id=uuid7(),
         fence=claimed.fence,
         address=b"a",
         part=b"p",

@@ -108,7 +108,7 @@ async def test_a_turn_without_a_connection_is_given_up_too(hub_runtime: World, m
     monkeypatch.setattr(hub_runtime.runtime.turns._connections, "by_id", gone)
     row = hub_runtime.row(connection, runner=None)
     assert await hub_runtime.runtime.inbox.store(row) is not None
-    await hub_runtime.until(lambda: hub_runtime.value("SELECT attempts FROM turn"))
+    await hub_runtime.until(functools.partial(_is_given_back, hub_runtime, 1))
     hub_runtime.rows("UPDATE turn SET attempts = 5")
     hub_runtime.rows("UPDATE session SET due_at = now() - interval '1 s'")
     await hub_runtime.quiet()
