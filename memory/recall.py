@@ -92,7 +92,8 @@ class Recaller:
             "score": (scored - embedded) * 1000,
             "read": _since(scored),
         }
-        await self._remember(ask, asked.encode(), items)
+        if question.vector is not None or not self._wants_vector(ask.query):  # else the next one may find more
+            await self._remember(ask, asked.encode(), items)
         return Recall(items=items, timings_ms=timings)
 
     async def _look(self, ask: Ask, asked: bytes) -> tuple[list[RecallItem] | None, Glance | None]:
@@ -116,11 +117,17 @@ class Recaller:
         known = np.isin(keyed, subject.speakers())
         named = [name for name, is_known in zip(candidates, known, strict=True) if is_known]
         vector = None
-        if self._embedder.identity and (self._embedder.chinese or not is_chinese(ask.query)):
+        if self._wants_vector(ask.query):
             vector = await self._embed(without_names(declarative(ask.query), named) or ask.query)
         return Question(terms, vector, keyed[known])
 
+    def _wants_vector(self, query: str) -> bool:
+        return bool(self._embedder.identity) and (self._embedder.chinese or not is_chinese(query))
+
     async def _embed(self, text: str) -> Floats | None:
+        if not self._embedder.ready:  # being exported or loaded, which takes seconds: this turn finds by words
+            self._embedder.prepare()
+            return None
         try:
             vectors = await self._embedder.embed([text])
         except EmbeddingFailed as error:  # words alone still find most of it
