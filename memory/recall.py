@@ -20,6 +20,7 @@ from memory.redis_cache import Cache
 from memory.scoring import Floats, Fusion, Question, score, spread
 from memory.shelving import prints
 from memory.shown import Shown
+from memory.store import open_line
 from memory.subject import MOST_FRAGMENTS, Glance, Subject, Subjects
 from memory.tokens import estimate_tokens, is_chinese, tokenize, words
 from memory.types import Key, Line, Policy, Recall, RecallItem
@@ -92,7 +93,8 @@ class Recaller:
             "score": (scored - embedded) * 1000,
             "read": _since(scored),
         }
-        await self._remember(ask, asked.encode(), items)
+        if question.vector is not None or not self._wants_vector(ask.query):  # else the next one may find more
+            await self._remember(ask, asked.encode(), items)
         return Recall(items=items, timings_ms=timings)
 
     async def _look(self, ask: Ask, asked: bytes) -> tuple[list[RecallItem] | None, Glance | None]:
@@ -116,11 +118,17 @@ class Recaller:
         known = np.isin(keyed, subject.speakers())
         named = [name for name, is_known in zip(candidates, known, strict=True) if is_known]
         vector = None
-        if self._embedder.identity and (self._embedder.chinese or not is_chinese(ask.query)):
+        if self._wants_vector(ask.query):
             vector = await self._embed(without_names(declarative(ask.query), named) or ask.query)
         return Question(terms, vector, keyed[known])
 
+    def _wants_vector(self, query: str) -> bool:
+        return bool(self._embedder.identity) and (self._embedder.chinese or not is_chinese(query))
+
     async def _embed(self, text: str) -> Floats | None:
+        if not self._embedder.ready:  # being exported or loaded, which takes seconds: this turn finds by words
+            self._embedder.prepare()
+            return None
         try:
             vectors = await self._embedder.embed([text])
         except EmbeddingFailed as error:  # words alone still find most of it
@@ -134,8 +142,15 @@ class Recaller:
             return []
         ids = {subject.fragments[subject.fragment_of[row]].id for row in order}
         found = await self._words(ask.key.tenant_id, [item for item in ids if item is not None])
-        lines = _fitting([_line_item(subject, scores, row, found) for row in order], ask.policy)
+        spoken = self._spoken(ask.key.tenant_id, subject, order)
+        lines = _fitting([_line_item(subject, scores, row, found, spoken) for row in order], ask.policy)
         return _with_summaries(lines, found, ask.policy)
+
+    def _spoken(self, tenant_id: UUID, subject: Subject, order: Sequence[int]) -> dict[tuple[UUID, int], Line]:
+        """The words of the chosen lines that no summary holds yet."""
+        chosen = [(subject.fragments[subject.fragment_of[row]], int(subject.seqs[row])) for row in order]
+        names = [(fragment.session_id, seq) for fragment, seq in chosen if fragment.id is None]
+        return {name: open_line(self._vault, tenant_id, subject.spoken[name][:5]) for name in names}
 
     async def _words(self, tenant_id: UUID, ids: Sequence[UUID]) -> dict[UUID, _Words]:
         if not ids:
@@ -179,11 +194,17 @@ def _order(ask: Ask, subject: Subject, scores: Floats) -> list[int]:
     return [int(row) for row in np.argsort(-shown, kind="stable")[:wanted]]
 
 
-def _line_item(subject: Subject, scores: Floats, row: int, found: dict[UUID, _Words]) -> RecallItem | None:
+def _line_item(
+    subject: Subject,
+    scores: Floats,
+    row: int,
+    found: dict[UUID, _Words],
+    spoken: dict[tuple[UUID, int], Line],
+) -> RecallItem | None:
     fragment = subject.fragments[subject.fragment_of[row]]
     seq = int(subject.seqs[row])
     if fragment.id is None:
-        line = subject.spoken.get((fragment.session_id, seq))
+        line = spoken.get((fragment.session_id, seq))
     else:
         held = found.get(fragment.id)  # absent when it was erased a moment ago
         line = held.lines.get(seq) if held else None

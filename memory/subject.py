@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -15,11 +15,15 @@ from memory.packing import QUESTION, Shelf, unpack
 from memory.scoring import Lines
 from memory.shelving import shelve
 from memory.store import open_line
-from memory.types import Key, Line
+from memory.types import Key
 from tenants.crypto import Vault
 from tenants.db.pools import Pools
 
 Connection = AsyncConnection[Any]
+Row = Sequence[Any]
+"""Of memory_line: id, seq, role, body, said_at, session_id."""
+_Name = tuple[UUID, UUID | tuple[UUID, *tuple[int, ...]]]
+"""Of what is kept: the tenant, and the summary's id or else the session and the seqs of its open lines."""
 
 MOST_FRAGMENTS = 600
 """A subject with more is narrowed to this many by words, meaning and recency before its lines are scored."""
@@ -65,8 +69,8 @@ class Subject:
     row_of: npt.NDArray[np.int32]
     seqs: npt.NDArray[np.int64]
     moments: npt.NDArray[np.int64]
-    spoken: dict[tuple[UUID, int], Line]
-    """The words of lines that are not yet summarised, by session and seq."""
+    spoken: Mapping[tuple[UUID, int], Row]
+    """Lines that are not yet summarised as they are stored, by session and seq: few of them are ever read."""
 
     def speakers(self) -> npt.NDArray[np.uint32]:
         """Prints of the names of everybody who talks here."""
@@ -78,7 +82,7 @@ class Glance:
     """A subject's fragments by id, and its lines that are in none yet, as stored."""
 
     ids: Sequence[UUID]
-    rows: Sequence[Sequence[Any]]
+    rows: Sequence[Row]
 
     def all_shown(self, session_id: UUID, shown_from: int) -> bool:
         """Whether every line is one of this session's from `shown_from` on: the prompt holds those already."""
@@ -96,7 +100,7 @@ class Subjects:
         self._pools = pools
         self._vault = vault
         self._identity = embedder_identity
-        self._cache: OrderedDict[tuple[UUID, UUID], Fragment] = OrderedDict()
+        self._cache: OrderedDict[_Name, Fragment] = OrderedDict()
         self._bytes = 0
 
     async def look(self, key: Key) -> Glance:
@@ -118,9 +122,17 @@ class Subjects:
                 fragments = await self._fragments(conn, key.tenant_id, ids)
         else:
             fragments = self._held(key.tenant_id, ids, {})
-        if len(glance.rows) + sum(len(fragment.shelf) for fragment in fragments) > 1000:
-            return await asyncio.to_thread(self._assemble, key.tenant_id, fragments, glance.rows)
-        return self._assemble(key.tenant_id, fragments, glance.rows)
+        waiting, fresh = self._waiting(key.tenant_id, glance.rows)
+        new = sum(map(len, fresh.values()))
+        if new > 100 or len(glance.rows) + sum(len(fragment.shelf) for fragment in fragments) > 1000:
+            shelved, subject = await asyncio.to_thread(
+                self._assemble, key.tenant_id, [*fragments, *waiting], fresh, glance
+            )
+        else:
+            shelved, subject = self._assemble(key.tenant_id, [*fragments, *waiting], fresh, glance)
+        for name, fragment in shelved.items():
+            self._keep(name, fragment)
+        return subject
 
     async def _narrow(
         self, conn: Connection, key: Key, *, terms: Sequence[int], vector: Sequence[float] | None
@@ -151,7 +163,7 @@ class Subjects:
                 self._keep((tenant_id, item), fragment)
         return [fragment for fragment in held if fragment is not None]
 
-    def _keep(self, name: tuple[UUID, UUID], fragment: Fragment) -> None:
+    def _keep(self, name: _Name, fragment: Fragment) -> None:
         if name in self._cache:
             self._cache.move_to_end(name)
             return
@@ -160,27 +172,45 @@ class Subjects:
         while self._bytes > CACHE_BYTES:
             self._bytes -= _size(self._cache.popitem(last=False)[1])
 
-    def _assemble(self, tenant_id: UUID, fragments: Sequence[Fragment], rows: Sequence[Sequence[Any]]) -> Subject:
-        spoken = {(row[5], row[1]): open_line(self._vault, tenant_id, row[:5]) for row in rows}
-        waiting = self._waiting(tenant_id, spoken)
-        parts = sorted([*fragments, *waiting], key=lambda part: (part.session_id, int(part.shelf.seqs[0])))
-        return _join(parts, spoken, identity=self._identity)
+    def _waiting(self, tenant_id: UUID, rows: Sequence[Row]) -> tuple[list[Fragment], dict[_Name, list[Row]]]:
+        """Open lines by session: what is shelved already, and the rows of what is not.
 
-    def _waiting(self, tenant_id: UUID, spoken: dict[tuple[UUID, int], Line]) -> list[Fragment]:
-        by_session: dict[UUID, list[Line]] = {}
-        for (session_id, _), line in sorted(spoken.items(), key=lambda entry: entry[0]):
-            by_session.setdefault(session_id, []).append(line)
-        return [
-            Fragment(None, session_id, shelve(self._vault, tenant_id, lines, None), "")
-            for session_id, lines in by_session.items()
-        ]
+        A line never changes, so a session's shelf holds as long as no line is added to it: of a subject with many
+        sessions a turn shelves anew only those that went on.
+        """
+        by_session: dict[UUID, list[Row]] = {}
+        for row in sorted(rows, key=lambda row: (row[5], row[1])):
+            by_session.setdefault(row[5], []).append(row)
+        held: list[Fragment] = []
+        fresh: dict[_Name, list[Row]] = {}
+        for session_id, lines in by_session.items():
+            name: _Name = (tenant_id, (session_id, *(row[1] for row in lines)))
+            if (fragment := self._cache.get(name)) is not None:
+                self._cache.move_to_end(name)
+                held.append(fragment)
+            else:
+                fresh[name] = lines
+        return held, fresh
+
+    def _assemble(
+        self, tenant_id: UUID, held: Sequence[Fragment], fresh: Mapping[_Name, Sequence[Row]], glance: Glance
+    ) -> tuple[dict[_Name, Fragment], Subject]:
+        """May run in a thread, so it touches nothing of ours but the vault."""
+        shelved = {}
+        for name, rows in fresh.items():
+            lines = [open_line(self._vault, tenant_id, row[:5]) for row in rows]
+            shelved[name] = Fragment(None, rows[0][5], shelve(self._vault, tenant_id, lines, None), "")
+        order = [*held, *shelved.values()]
+        parts = sorted(order, key=lambda part: (part.session_id, int(part.shelf.seqs[0])))
+        spoken = {(row[5], row[1]): row for row in glance.rows}
+        return shelved, _join(parts, spoken, identity=self._identity)
 
 
 def _size(fragment: Fragment) -> int:
     return fragment.shelf.vectors.nbytes + fragment.shelf.terms.nbytes + 64 * len(fragment.shelf) + 500
 
 
-def _join(parts: Sequence[Fragment], spoken: dict[tuple[UUID, int], Line], *, identity: str) -> Subject:
+def _join(parts: Sequence[Fragment], spoken: Mapping[tuple[UUID, int], Row], *, identity: str) -> Subject:
     shelves = [part.shelf for part in parts]
     sizes = [len(shelf) for shelf in shelves]
     fragment_of = np.repeat(np.arange(len(parts), dtype=np.int32), sizes)

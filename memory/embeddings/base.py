@@ -27,6 +27,13 @@ class Embedder(Protocol):
     def chinese(self) -> bool:
         """Whether vectors of Chinese text mean anything; where not, Chinese queries are lexical only."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether `embed` would begin at once; before that a turn does not wait for it."""
+
+    def prepare(self) -> None:
+        """Begin to get ready in the background, if nobody has; returns at once."""
+
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """One unit row per text, `DIMENSIONS` wide. Raises EmbeddingFailed."""
 
@@ -39,6 +46,10 @@ class NoEmbedder:
 
     identity = ""
     chinese = False
+    ready = True
+
+    def prepare(self) -> None:
+        """Nothing to get ready."""
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """Zero rows: similarity to them is nothing, and nobody asks while `identity` is empty."""

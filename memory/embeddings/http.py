@@ -31,6 +31,7 @@ class HttpEmbedder:
     """One request per 64 texts, at most four at a time. The session belongs to the caller and outlives this object."""
 
     chinese = True
+    ready = True
 
     def __init__(self, endpoint: Endpoint, session: aiohttp.ClientSession) -> None:
         self._endpoint = endpoint
@@ -38,6 +39,9 @@ class HttpEmbedder:
         self._slots = asyncio.Semaphore(4)
         place = hashlib.sha256(endpoint.base_url.encode()).hexdigest()[:8]
         self.identity = f"{endpoint.model}/{DIMENSIONS}/{place}"[:120]
+
+    def prepare(self) -> None:
+        """Nothing to get ready."""
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """Unit rows for `texts`. Raises EmbeddingFailed for whatever the network or the server does wrong."""

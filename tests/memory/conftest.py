@@ -11,7 +11,9 @@ from tests.memory.world import World, make_tenant, open_world
 
 @pytest.fixture(scope="session")
 def embedder(tmp_path_factory: pytest.TempPathFactory) -> MiniLM:
-    return MiniLM(tmp_path_factory.mktemp("model"))
+    made = MiniLM(tmp_path_factory.mktemp("model"))
+    made.embed_now(["warm"])
+    return made
 
 
 @pytest.fixture

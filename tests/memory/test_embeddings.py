@@ -13,6 +13,7 @@ from memory.embeddings.base import DIMENSIONS, EmbeddingFailed
 from memory.embeddings.choice import choose
 from memory.embeddings.http import Endpoint, HttpEmbedder
 from memory.embeddings.minilm import MiniLM
+from memory.memory import Memory
 from memory.types import Policy
 from tests.memory.world import World, round_of
 
@@ -96,3 +97,19 @@ async def test_a_dead_endpoint_postpones_the_batch_and_words_still_find(world: W
         await world.rows("UPDATE memory_batch SET attempts = 8 RETURNING id")
         assert await world.digester.run(world.tenant_id, batch.id) is True  # without vectors rather than never
         assert await world.rows("SELECT vector IS NULL, embedder FROM summary") == [(True, "")]
+
+
+async def test_no_turn_waits_for_a_model_that_is_being_built(world: World, tmp_path: Path) -> None:
+    fresh = MiniLM(tmp_path)
+    memory = Memory(pools=world.pools, vault=world.vault, embedder=fresh, redis=world.redis)
+    key = world.key()
+    await world.say(key, round_of(0, "My dentist is called Ottilie", "Good"), Policy())
+    asking = world.key(subject=key.subject_id)
+    found = await memory.recall(asking, "Who is my dentist?", Policy())
+    assert found.items[0].seqs == (1,)
+    ready = [fresh.ready]
+    await fresh.embed(["waits its turn"])
+    assert [*ready, fresh.ready] == [False, True]
+    assert "cached" not in (await memory.recall(asking, "Who is my dentist?", Policy())).timings_ms
+    assert "cached" in (await memory.recall(asking, "Who is my dentist?", Policy())).timings_ms
+    await memory.close()
