@@ -54,6 +54,11 @@ class Utterance:
     options: Mapping[str, Any] | None = None
     ephemeral: bool = False
 
+    @property
+    def key(self) -> str:
+        """What makes a repetition: clients choose their ids, so another conversation's same id is another message."""
+        return f"{self.conversation} {self.client_id}"
+
     def event(self) -> InboundMessage:
         """As an adapter would have told it."""
         return InboundMessage(
@@ -132,7 +137,7 @@ class Chat:
             raise Unavailable from error
         event, body = utterance.event(), utterance.body()
         row = self._inbox.row(
-            connection, event, event.external_id, body=body, role=utterance.role, ephemeral=utterance.ephemeral
+            connection, event, utterance.key, body=body, role=utterance.role, ephemeral=utterance.ephemeral
         )
         watches: list[Watch] = []
 
