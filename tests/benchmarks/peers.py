@@ -113,7 +113,16 @@ async def _try(world: World, subject: Subject, subjects: Sequence[Subject], *, s
 
 def table(subjects: Sequence[Subject]) -> str:
     """As Markdown; the ratios are the hub's figures to the peer's for the same kind of turn."""
-    heads = ["program", "how", "16 at once /s", "64 at once /s", "p50 16 ms", "p50 64 ms", "CPU ms/turn", "RSS MB"]
+    heads = [
+        "program",
+        "how",
+        "16 at once /s",
+        "64 at once /s",
+        "p50 16 ms",
+        "p50 64 ms",
+        "CPU ms/turn",
+        "RSS MB, all processes",
+    ]
     heads += ["hub's rate, 16", "hub's rate, 64", "its CPU to the hub's", "others %"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     whole = [subject for subject in subjects if set(subject.windows) == set(SLOTS)]
