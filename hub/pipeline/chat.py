@@ -54,6 +54,11 @@ class Utterance:
     options: Mapping[str, Any] | None = None
     ephemeral: bool = False
 
+    @property
+    def key(self) -> str:
+        """What makes a repetition: clients choose their ids, so another conversation's same id is another message."""
+        return f"{self.conversation} {self.client_id}"
+
     def event(self) -> InboundMessage:
         """As an adapter would have told it."""
         return InboundMessage(
@@ -154,11 +159,10 @@ class Chat:
         return _said(accepted), watches[0] if watches else None
 
     def _row(self, connection: LiveConnection, utterance: "Utterance", body: Body) -> Accept:
-        event = utterance.event()
         return self._inbox.rows.row(
             connection,
-            event,
-            event.external_id,
+            utterance.event(),
+            utterance.key,
             body=body,
             role=utterance.role,
             ephemeral=utterance.ephemeral,

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import uvloop
 
-from tests.benchmarks import load_sockets, load_streams, load_turns, load_webhooks
+from tests.benchmarks import load_onebot, load_sockets, load_streams, load_turns, load_webhooks
 from tests.benchmarks.callbacks import Callbacks
 
 Job = Callable[[Callbacks, dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -21,6 +21,7 @@ JOBS: dict[str, Job] = {
     "paced": load_webhooks.paced,
     "turns": load_turns.closed,
     "streams": load_streams.closed,
+    "onebot": load_onebot.closed,
     "sockets": load_sockets.idle,
     "broadcast": load_sockets.broadcast,
 }

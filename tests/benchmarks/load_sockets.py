@@ -13,6 +13,7 @@ import orjson
 from tests.benchmarks.callbacks import Callbacks
 from tests.benchmarks.wire import spread
 
+ANSWER_SECONDS = 20.0
 _HELD: list["Socket"] = []
 """Sockets of `idle`, kept open until the next job asks for none."""
 
@@ -20,13 +21,16 @@ _HELD: list["Socket"] = []
 class Socket(asyncio.Protocol):
     """A WebSocket client of a few lines: text frames both ways, nothing else."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, path: str, headers: str = "") -> None:
+        self._path, self._headers = path, headers
         self._data = b""
         self._open = False
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._transport: Any = None
         self.welcome: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self.heard: Callable[[dict[str, Any]], None] = lambda _: None
+        self.lost: Callable[[str], None] = lambda _: None
+        self._reason = "no close frame"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for the upgrade."""
@@ -34,13 +38,16 @@ class Socket(asyncio.Protocol):
         key = base64.b64encode(os.urandom(16)).decode()
         self._transport.write(
             f"GET {self._path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{self._headers}\r\n".encode()
         )
 
     def connection_lost(self, exc: Exception | None) -> None:
         """A socket that closes before its welcome is an error."""
-        if not self.welcome.done():
-            self.welcome.set_exception(exc or ConnectionError("closed"))
+        for waited in (self.opened, self.welcome):
+            if not waited.done():
+                waited.set_exception(exc or ConnectionError("closed"))
+                waited.exception()  # whoever waits gets it; nobody has to
+        self.lost(self._reason)
 
     def data_received(self, data: bytes) -> None:
         """Cut the stream into frames."""
@@ -53,6 +60,7 @@ class Socket(asyncio.Protocol):
                 self._transport.close()
                 return
             self._open, self._data = True, rest
+            self.opened.set_result(None)
         while (frame := self._frame()) is not None:
             self._hear(frame)
 
@@ -78,9 +86,12 @@ class Socket(asyncio.Protocol):
         kind, payload = frame
         if kind == 9:
             self._write(10, payload)
+        elif kind == 8:
+            self._reason = f"{int.from_bytes(payload[:2], 'big')} {payload[2:].decode()}"
+            self._transport.close()
         elif kind == 1:
             message = orjson.loads(payload)
-            if message["type"] == "welcome" and not self.welcome.done():
+            if message.get("type") == "welcome" and not self.welcome.done():
                 self.welcome.set_result(message)
             else:
                 self.heard(message)
@@ -102,10 +113,7 @@ class Socket(asyncio.Protocol):
 async def _open(port: int, path: str, **hello: Any) -> tuple[Socket, dict[str, Any]]:
     loop = asyncio.get_running_loop()
     _, socket = await loop.create_connection(lambda: Socket(path), "127.0.0.1", port)
-    while not socket._open:  # a handshake of some milliseconds
-        if socket.welcome.done():
-            break
-        await asyncio.sleep(0.001)
+    await socket.opened
     socket.say(type="hello", **hello)
     return socket, await socket.welcome
 
@@ -138,8 +146,47 @@ async def _first_answer(socket: Socket) -> str:
     return await answered
 
 
+class _Watching:
+    """What the watchers of one session hear; lateness is against the first that got the same words."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, float] = {}
+        self.late: list[float] = []
+        self.answered = 0
+        self._most = 0
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def heard(self, message: dict[str, Any]) -> None:
+        """Something came at one of them."""
+        if message["type"] == "delta":
+            now = time.perf_counter()
+            self.late.append(now - self.seen.setdefault(message["cursor"], now))
+        elif message["type"] == "error":
+            self.lost(message["code"])
+        elif message["type"] == "message" and message["message"]["role"] == "assistant":
+            self.answered += 1
+            if self.answered == self._most and not self._done.done():
+                self._done.set_result(None)
+
+    def lost(self, reason: str) -> None:
+        """One of them was closed before it had everything."""
+        if not self._done.done():
+            self._done.set_exception(ConnectionError(f"a watcher was closed: {reason}"))
+
+    async def all_answered(self, count: int) -> None:
+        """Until every one of `count` has heard the end of one more answer."""
+        self._most += count
+        if self.answered < self._most:
+            self._done = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await self._done
+            except TimeoutError:
+                raise TimeoutError(f"{self.answered} of {self._most} answers, {len(self.late)} deltas") from None
+
+
 async def broadcast(_: Callbacks, options: dict[str, Any]) -> dict[str, Any]:
-    """`count` sockets of one visitor watch its answers; lateness is against the first that got the same words."""
+    """`count` sockets of one visitor watch its answers."""
     first, welcome = await _open(options["port"], options["path"])
     cursor = await _first_answer(first)
     hello = {"token": welcome["token"], "cursor": cursor}
@@ -147,25 +194,17 @@ async def broadcast(_: Callbacks, options: dict[str, Any]) -> dict[str, Any]:
     for _batch in range(options["count"] // 50):
         opened = await asyncio.gather(*(_open(options["port"], options["path"], **hello) for _n in range(50)))
         sockets += [socket for socket, _welcome in opened]
-    seen: dict[str, float] = {}
-    late: list[float] = []
-    done = asyncio.Semaphore(0)
-
-    def heard(message: dict[str, Any]) -> None:
-        if message["type"] == "delta":
-            now = time.perf_counter()
-            late.append(now - seen.setdefault(message["cursor"], now))
-        elif message["type"] == "message" and message["message"]["role"] == "assistant":
-            done.release()
-
+    watching = _Watching()
     for socket in sockets:
-        socket.heard = heard
+        socket.heard, socket.lost = watching.heard, watching.lost
     begun = time.perf_counter()
-    for number in range(options["turns"]):
-        first.say(type="say", client_id=f"b{number}", text="Please tell me more about that.")
-        for _socket in sockets:
-            await done.acquire()
-    elapsed = time.perf_counter() - begun
-    for socket in sockets:
-        socket.close()
-    return {"count": len(late), "seconds": elapsed, **spread(late)}
+    try:
+        for number in range(options["turns"]):
+            first.say(type="say", client_id=f"b{number}", text="Please tell me more about that.")
+            await watching.all_answered(len(sockets))
+    finally:
+        elapsed = time.perf_counter() - begun
+        for socket in sockets:
+            socket.lost = lambda _: None
+            socket.close()
+    return {"count": len(watching.late), "seconds": elapsed, **spread(watching.late)}

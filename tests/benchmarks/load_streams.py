@@ -1,38 +1,48 @@
 """Streamed completions over /v1/chat/completions: first token, whole answer, chunks."""
 
 import asyncio
+import re
 import time
 import uuid
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 
 from tests.benchmarks.callbacks import Callbacks
+from tests.benchmarks.load_turns import TEXT
 from tests.benchmarks.wire import Client, connect, spread
+
+_CONTENT = re.compile(rb'"content": ?"[^"]')
 
 
 class _Reading:
-    """What one answer looked like from outside."""
+    """What one answer looked like from outside; `ends` is what its last event holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, ends: bytes) -> None:
+        self._ends = ends
+        self.ended = False
         self.begun = time.perf_counter()
         self.first = 0.0
         self.pieces = 0
         self.tail = b""
 
     def __call__(self, data: bytes) -> None:
-        if not self.first and b'"content":"' in data and b'"content":""' not in data:
+        if not self.first and _CONTENT.search(data):
             self.first = time.perf_counter()
         self.pieces += data.count(b"\ndata: ") + data.startswith(b"data: ")
+        self.ended = self.ended or self._ends in self.tail + data
         self.tail = data[-64:]
 
 
 def _request(options: dict[str, Any], session: str) -> bytes:
+    if options.get("form"):
+        return _form(options, session)
     body = orjson.dumps(
         {
             "model": options["model"],
             "stream": True,
-            "messages": [{"role": "user", "content": "Please tell me more about that."}],
+            "messages": [{"role": "user", "content": TEXT}],
             **({"user": session} if session else {}),
         }
     )
@@ -42,6 +52,13 @@ def _request(options: dict[str, Any], session: str) -> bytes:
         headers += f"{options['session_header']}: {session}\r\n"
     head = f"POST {options['path']} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
+
+
+def _form(options: dict[str, Any], session: str) -> bytes:
+    """The same question as a form, as agno's AgentOS takes it."""
+    body = urlencode({"message": TEXT, "stream": "true", "session_id": session, "user_id": session}).encode()
+    head = f"POST {options['path']} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+    return head.encode() + b"Content-Type: application/x-www-form-urlencoded\r\n\r\n" + body
 
 
 async def closed(_: Callbacks, options: dict[str, Any]) -> dict[str, Any]:
@@ -57,11 +74,11 @@ async def closed(_: Callbacks, options: dict[str, Any]) -> dict[str, Any]:
     async def slot(number: int, client: Client) -> None:
         count = 0
         while time.perf_counter() < end and count < options.get("most", 1_000_000):
-            reading = _Reading()
+            reading = _Reading(options.get("ends", "[DONE]").encode())
             client.piece = reading
             session = f"{run}-{number}-{count % depth}" if options.get("sessions") else ""
             status = await client.ask(_request(options, session))
-            if status != 200 or b"[DONE]" not in reading.tail or not reading.first:
+            if status != 200 or not reading.ended or not reading.first:
                 raise ValueError(f"status {status}, ended with {reading.tail!r}")
             times.append(time.perf_counter() - reading.begun)
             firsts.append(reading.first - reading.begun)

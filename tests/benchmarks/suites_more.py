@@ -15,6 +15,8 @@ from tests.benchmarks.suites import STREAMS, model, window
 from tests.benchmarks.world import Hub, Process, World, listener, spawn
 
 IDLE = 2000
+WATCHERS = 200
+"""Sockets on one session. More of them make the opening dearer than the fan-out that the goal is about."""
 STATE_READS = ("checkpoint", "lines", "buffer")
 
 
@@ -65,11 +67,10 @@ async def sockets(world: World, hub: Hub) -> list[Figure]:
     note = f"{IDLE} sockets with their hello, {opened['per_second']:.0f}/s opened"
     figures = [Figure("S10", "memory per idle WebSocket", each, "KB", 32, note=note)]
     await model(world, first_delay=0.05, delay=0.02)
-    for count in (200, 1000):
-        turns = 2 if count == 200 else 1
-        one = await window(world, "broadcast", pid=hub.pid, port=hub.port, path=path, count=count, turns=turns)
-        note = f"others {one.cost.foreign_percent:.0f} %; p99 {one.figures['p99']:.0f} ms behind the first (goal 50)"
-        figures.append(Figure("S11", f"broadcast to {count}, CPU per delivery", one.cpu * 1e6, "us", 60, note=note))
+    one = await window(world, "broadcast", pid=hub.pid, port=hub.port, path=path, count=WATCHERS, turns=2)
+    note = f"others {one.cost.foreign_percent:.0f} %; p99 {one.figures['p99']:.0f} ms behind the first (goal 50); "
+    note += f"us: {one.shares}; the opening of the sockets and both turns included"
+    figures.append(Figure("S11", f"broadcast to {WATCHERS}, CPU per delivery", one.cpu * 1e6, "us", 60, note=note))
     await model(world)
     return figures
 

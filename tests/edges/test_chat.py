@@ -160,6 +160,20 @@ async def test_a_page_at_another_gateway_hears_the_first_message(
             assert "one" in answer["text"] and second.session == first.session
 
 
+async def test_a_visitor_who_repeats_anothers_client_id_is_heard_and_hears_nothing_of_theirs(
+    gateway: Gateway, house: House
+) -> None:
+    public_id = house.connect("web")
+    async with opened(gateway, public_id) as first, opened(gateway, public_id) as second:
+        await first.tell("say", client_id="a", text="mine [[echo]]")
+        await first.until("message", role="assistant")
+        await second.tell("say", client_id="a", text="other [[echo]]")
+        assert (await second.until("ack"))["duplicate"] is False
+        answer = (await second.until("message", role="assistant"))["message"]
+        assert "other" in answer["text"] and second.session != first.session
+        assert not any("mine" in message["text"] for message in second.messages)
+
+
 BAD_FRAMES = [
     ("{", "malformed"),
     ("[]", "malformed"),
