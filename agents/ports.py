@@ -11,8 +11,11 @@ from memory.types import Batch, Buffer, Exchange, Key, Line, Policy, Recall
 class Memory(Protocol):
     """Class `memory.memory.Memory`, as far as a turn uses it."""
 
-    async def open(self, key: Key, policy: Policy, *, at_least: int = 0) -> Buffer:
-        """The session's buffer, from Redis (if it has seen the line `at_least`) or PostgreSQL."""
+    async def peek(self, key: Key) -> Buffer | None:
+        """The session's buffer as Redis has it; None without one or without Redis."""
+
+    async def rebuild(self, key: Key, policy: Policy) -> Buffer:
+        """The session's buffer from PostgreSQL."""
 
     async def recall(self, key: Key, query: str, policy: Policy, *, buffer: Buffer | None = None) -> Recall:
         """What is remembered about the query beyond the buffer, best first."""

@@ -117,9 +117,11 @@ class AgentRuntime:
         if state is not None:
             return state
         await self._vault.load(key.tenant_id)
-        async with self._pools.app(key.tenant_id) as conn:
-            last_seq, pending = await store.read_checkpoint(conn, self._vault, key)
-        buffer = await self._memory.open(key, policy or Policy(), at_least=last_seq)
+        (last_seq, pending), buffer = await asyncio.gather(
+            store.read_checkpoint(self._pools, self._vault, key), self._memory.peek(key)
+        )
+        if buffer is None or buffer.last_seq < last_seq:  # a write that was lost must not shorten the conversation
+            buffer = await self._memory.rebuild(key, policy or Policy())
         return SessionState(version=version, buffer=buffer, pending_tools=pending)
 
     async def run(self, turn: TurnInput, emit: Emit) -> TurnResult:

@@ -77,12 +77,10 @@ _POLICY_FIELDS = frozenset(Policy.__dataclass_fields__)
 _ROUTE_FIELDS = frozenset(ModelRoute.__dataclass_fields__) - {"api_key"}
 
 
-async def read_checkpoint(conn: Connection, vault: Vault, key: Key) -> tuple[int, Sequence[ChatMessage]]:
+async def read_checkpoint(pools: Pools, vault: Vault, key: Key) -> tuple[int, Sequence[ChatMessage]]:
     """The last seq that memory must hold and the pending client tools; zero and none for a session without turns."""
-    row = await (await conn.execute(_CHECKPOINT, (key.tenant_id, key.session_id))).fetchone()
-    if row is None:
-        return 0, ()
-    return unpack_checkpoint(vault.open(_state_cell(key), bytes(row[0])))
+    [rows] = await pools.look(key.tenant_id, (_CHECKPOINT, (key.tenant_id, key.session_id)))
+    return unpack_checkpoint(vault.open(_state_cell(key), bytes(rows[0][0]))) if rows else (0, ())
 
 
 async def save_checkpoints(conn: Connection, vault: Vault, states: Sequence[tuple[Key, SessionState]]) -> None:

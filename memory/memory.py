@@ -42,6 +42,7 @@ class Memory:
         self._shown = Shown()
         self._recaller = Recaller(pools=pools, vault=vault, embedder=embedder, shown=self._shown, cache=self._cache)
         self._fusion: Fusion = fusion
+        self._writing: set[asyncio.Task[None]] = set()
 
     async def warm(self) -> None:
         """Load dictionary and sentence model, off the event loop, before the first message needs them."""
@@ -52,7 +53,8 @@ class Memory:
             log.warning("embedder_not_ready", reason=str(error))
 
     async def close(self) -> None:
-        """Let go of the sentence model."""
+        """Finish what is being written to Redis, let go of the sentence model."""
+        await asyncio.gather(*self._writing)
         await self._embedder.close()
 
     async def open(self, key: Key, policy: Policy, *, at_least: int = 0) -> Buffer:
@@ -61,14 +63,21 @@ class Memory:
         `at_least` is the last seq that the caller knows to be committed to memory: a cached buffer that has not seen it
         (its write was lost) is not used.
         """
+        cached = await self.peek(key)
+        return cached if cached is not None and cached.last_seq >= at_least else await self.rebuild(key, policy)
+
+    async def peek(self, key: Key) -> Buffer | None:
+        """The buffer that Redis holds, if it answers; the caller compares its `last_seq` with what it knows."""
         await self._vault.load(key.tenant_id)
-        cached = await self._cache.buffer(key, at_least=at_least) if self._cache else None
-        if cached is not None:
-            return cached
-        async with self._pools.app(key.tenant_id) as conn:
-            rows = await store.session_lines(conn, self._vault, key)
-        buffer = buffers.rebuild(rows, policy)
-        await self._write_back(key, buffer)
+        return await self._cache.buffer(key, at_least=0) if self._cache else None
+
+    async def rebuild(self, key: Key, policy: Policy) -> Buffer:
+        """The buffer from PostgreSQL in one round trip; Redis gets it in the background."""
+        await self._vault.load(key.tenant_id)
+        buffer = buffers.rebuild(await store.session_lines(self._pools, self._vault, key), policy)
+        writing = asyncio.create_task(self._write_back(key, buffer))
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
         return buffer
 
     @staticmethod

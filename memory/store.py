@@ -16,6 +16,7 @@ from memory.tokens import estimate_tokens
 from memory.types import Batch, Exchange, Key, Line, Policy
 from tenants.crypto import Vault
 from tenants.db import literals
+from tenants.db.pools import Pools
 from tenants.ids import uuid7
 
 Connection = AsyncConnection[Any]
@@ -43,6 +44,10 @@ WITH wanted AS (
 )
 UPDATE memory_line l SET batch_id = m.id FROM made m
 WHERE l.tenant_id = m.tenant_id AND l.session_id = m.session_id AND l.seq BETWEEN m.first_seq AND m.last_seq"""
+
+_SESSION_LINES = """
+SELECT id, seq, role, body, said_at, batch_id IS NOT NULL FROM memory_line
+WHERE tenant_id = %s AND session_id = %s ORDER BY seq DESC LIMIT %s"""
 
 _CLAIM = """
 UPDATE memory_batch SET lease_until = now() + make_interval(secs => %s)
@@ -117,14 +122,9 @@ def open_line(vault: Vault, tenant_id: UUID, row: Sequence[Any]) -> Line:
     return Line(seq, role, text, speaker, said_at)
 
 
-async def session_lines(conn: Connection, vault: Vault, key: Key) -> list[tuple[Line, bool]]:
+async def session_lines(pools: Pools, vault: Vault, key: Key) -> list[tuple[Line, bool]]:
     """The session's stored lines in order, each with whether a batch has claimed it; the newest 400 at most."""
-    cursor = await conn.execute(
-        "SELECT id, seq, role, body, said_at, batch_id IS NOT NULL FROM memory_line "
-        "WHERE tenant_id = %s AND session_id = %s ORDER BY seq DESC LIMIT %s",
-        [key.tenant_id, key.session_id, MOST_LINES],
-    )
-    rows = await cursor.fetchall()
+    [rows] = await pools.look(key.tenant_id, (_SESSION_LINES, [key.tenant_id, key.session_id, MOST_LINES]))
     return [(open_line(vault, key.tenant_id, row[:5]), row[5]) for row in reversed(rows)]
 
 

@@ -28,7 +28,10 @@ class ListMemory:
     asked: list[str] = field(default_factory=list)
     broken: bool = False
 
-    async def open(self, key: Key, policy: Policy, *, at_least: int = 0) -> Buffer:
+    async def peek(self, key: Key) -> Buffer | None:
+        return None
+
+    async def rebuild(self, key: Key, policy: Policy) -> Buffer:
         return Buffer()
 
     async def recall(self, key: Key, query: str, policy: Policy, *, buffer: Buffer | None = None) -> Recall:

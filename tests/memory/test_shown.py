@@ -24,12 +24,13 @@ class Clock:
 
 @pytest.fixture
 async def looks(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[Any]]:
-    """Each look of this process's pools at the store, which really happens."""
+    """Each of recall's looks at the store, which really happen."""
     seen: list[Any] = []
     real = world.pools.look
 
     async def counted(*args: Any) -> Any:
-        seen.append(args)
+        if len(args) == 3:  # a buffer is read with one query
+            seen.append(args)
         return await real(*args)
 
     monkeypatch.setattr(world.pools, "look", counted)
@@ -122,3 +123,12 @@ def test_a_kept_fragment_does_not_hide_its_batch() -> None:
     assert batch is not None
     shown.appended(Exchange(key=key, lines=lines, batch=batch))
     assert not shown.covers(key, 1)
+
+
+async def test_a_cold_session_is_in_redis_or_in_postgresql(world: World) -> None:
+    key = world.key()
+    folded = await world.say(key, round_of(0, "The bees live in Porto", "Nice"), POLICY)
+    assert await world.memory.peek(key) == folded
+    await world.redis.flushall()
+    assert await world.memory.peek(key) is None
+    assert await world.memory.rebuild(key, POLICY) == folded
