@@ -4,26 +4,13 @@ Messages come over the hub's own socket edge, which checks visitors' tokens and 
 Level: complete.
 """
 
-from collections.abc import Sequence
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
-from typing_extensions import override
 
-from channels_adapters.base import ChannelAdapter, Credentials
-from channels_adapters.errors import SignatureInvalid, Unsupported
-from channels_adapters.types import (
-    Address,
-    Capabilities,
-    Ignored,
-    InboundEvent,
-    Part,
-    Probe,
-    Reply,
-    SentMessage,
-    WebhookRequest,
-)
+from channels_adapters.base import Credentials
+from channels_adapters.pull import PullAdapter, pull_capabilities
 
 
 class WebCredentials(Credentials):
@@ -59,43 +46,11 @@ class WebCredentials(Credentials):
         return frozenset(origin.lower() for origin in self.allowed_origins.split())
 
 
-class WebAdapter(ChannelAdapter[WebCredentials]):
+class WebAdapter(PullAdapter[WebCredentials]):
     """Replies are stored as they are; the page renders Markdown itself."""
 
     slug = "web"
     name = "Web chat"
     docs_url = "https://developer.mozilla.org/docs/Web/API/WebSocket"
     credentials_type: ClassVar[type[Credentials]] = WebCredentials
-    capabilities = Capabilities(
-        text_limit=1_000_000,
-        markup="markdown",
-        images=True,
-        files=True,
-        buttons=20,
-        pull=True,
-        idempotency="key",
-        sends_per_second=1000.0,
-        sends_per_second_per_conversation=100.0,
-    )
-
-    @override
-    def verify(self, request: WebhookRequest) -> None:
-        raise SignatureInvalid("web chat takes no webhooks")
-
-    @override
-    def parse(self, request: WebhookRequest) -> Sequence[InboundEvent]:
-        return [Ignored(reason="pull_channel")]
-
-    @override
-    def render(self, reply: Reply) -> Sequence[Part]:
-        buttons = [{"label": choice.label, "value": choice.value} for choice in reply.quick_replies]
-        return [Part(kind="reply", payload={"text": reply.text, "quick_replies": buttons}, text=reply.text)]
-
-    @override
-    async def send(self, address: Address, part: Part, *, key: str) -> SentMessage:
-        raise Unsupported("web chat is fetched by the client")
-
-    @override
-    async def probe(self) -> Probe:
-        """Nothing outside the hub is needed."""
-        return Probe(ok=True, detail="served by the hub itself")
+    capabilities = pull_capabilities()
