@@ -62,6 +62,7 @@ class Plan(models.Model):
     allowed_models = ArrayField(
         models.CharField(max_length=120), default=list, blank=True, help_text="Empty: any model."
     )
+    requests_per_minute = models.IntegerField(default=600, help_text="API requests per key; -1 means no limit.")
 
     class Meta:
         db_table = "plan"
