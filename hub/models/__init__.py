@@ -4,6 +4,7 @@ from hub.models.connection import BurstPolicy, Connection, ConnectionStatus, OnU
 from hub.models.contact import Contact, Person
 from hub.models.delivery import Delivery, DeliveryStatus
 from hub.models.event import Event
+from hub.models.idempotency import KeptAnswer
 from hub.models.message import Message, MessageKey, MessageStatus
 from hub.models.session import Session, SessionOwner
 from hub.models.turn import Turn, TurnKind, TurnStatus
@@ -17,6 +18,7 @@ __all__ = [
     "Delivery",
     "DeliveryStatus",
     "Event",
+    "KeptAnswer",
     "Message",
     "MessageKey",
     "MessageStatus",
