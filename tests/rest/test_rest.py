@@ -157,7 +157,7 @@ def test_agents_keep_their_keys_to_themselves(acme: World) -> None:
     with tenant_scope(acme.tenant.id):
         assert route_keys(Agent.objects.get(name="second")) == ["sk-one"]
     assert caller.send("patch", path, {"policy": {"nonsense": 1}}).status_code == 400
-    assert caller.send("post", "agents/", {"name": "second"}).status_code == 400
+    assert caller.send("post", "agents/", {"name": "second"}).status_code == 409
 
 
 def test_a_key_bound_to_an_agent_sees_nothing_else(acme: World) -> None:

@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from rest_framework.authentication import SessionAuthentication
-from rest_framework.exceptions import NotFound
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -79,7 +79,7 @@ class TenantView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """As the framework's; then the query's names and, on POST, whether it was asked before."""
         super().initial(request, *args, **kwargs)
-        if request.method is None or request.method.lower() not in self.http_method_names:
+        if not self._answers(request.method or ""):
             return
         self._check_query(request)
         if request.method == "POST":
@@ -132,6 +132,10 @@ class TenantView(APIView):
         """Whether an Idempotency-Key counts here."""
         return getattr(self, "action", "") not in self.asks
 
+    def _answers(self, method: str) -> bool:
+        # A view set has a handler under a method's name only where the address maps one.
+        return method.lower() in self.http_method_names and hasattr(self, method.lower())
+
     def _check_query(self, request: Request) -> None:
         names = self.query_names()
         for name, values in request.query_params.lists():
@@ -140,6 +144,8 @@ class TenantView(APIView):
                 raise Refusal("unknown_parameter", f"There is no parameter {name[:40]!r} here. {known}")
             if len(values) > 1:
                 raise Refusal("unknown_parameter", f"The parameter {name!r} is there twice.")
+            if not values[0]:
+                raise ValidationError({name: ["A value is needed; leave the parameter out for none."]})
 
     def _begin_once(self, request: Request) -> None:
         once = Once.of(request, self.caller)

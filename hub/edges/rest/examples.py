@@ -155,7 +155,7 @@ EXAMPLES: Final[dict[str, Any]] = {
         "updated": _AT,
     },
     "ConnectionRequest": {**_CONNECTION, "credentials": {"token": "123456:token", "secret_token": "a-long-secret"}},
-    "PatchedConnectionRequest": {"name": "Shop bot", "credentials": {"secret_token": "another-long-secret"}},
+    "PatchedConnectionChangeRequest": {"name": "Shop bot", "credentials": {"secret_token": "another-long-secret"}},
     "Probe": {"ok": True, "detail": "The platform knows this account.", "identity": "@shop_bot", "seconds": 0.214},
     "Agent": {"id": _ID, **_AGENT, "routes": [_ROUTE], "version": 1, "created": _AT, "updated": _AT},
     "AgentRequest": {**_AGENT, "routes": [{**_ROUTE, "api_key": "the key of the model's endpoint"}]},
@@ -171,7 +171,7 @@ EXAMPLES: Final[dict[str, Any]] = {
         "expires_at": None,
         "revoked_at": None,
     },
-    "ApiKeyRequest": {"name": "till", "scopes": ["read", "write"], "agent_id": None, "expires_at": None},
+    "IssuedKeyRequest": {"name": "till", "scopes": ["read", "write"], "agent_id": None, "expires_at": None},
     "Tenant": {
         "id": _ID,
         "slug": "bikes",
@@ -202,3 +202,5 @@ EXAMPLES: Final[dict[str, Any]] = {
         "cost": "0.000120000",
     },
 }  # fmt: skip
+EXAMPLES["ConnectionChange"] = EXAMPLES["Connection"]
+EXAMPLES["IssuedKey"] = {**EXAMPLES["ApiKey"], "key": "hub_mfrgg2lk_9f0KpXb1rT3v…"}

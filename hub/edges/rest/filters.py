@@ -1,9 +1,32 @@
 """What lists may be narrowed by; each name is checked, and an unknown one is refused."""
 
+from django import forms
+from django.core.exceptions import ValidationError
 from django_filters import rest_framework as filters
 
 from agents.models import Agent
 from hub.models import Connection, ConnectionStatus, Contact, Delivery, DeliveryStatus, Event, Session, SessionOwner
+
+
+class TrueOrFalse(forms.Field):
+    """The two words and nothing else: Django's field takes anything strange for no answer."""
+
+    def to_python(self, value: object) -> bool | None:
+        """Raises ValidationError."""
+        if value in self.empty_values:
+            return None
+        if value not in ("true", "false"):
+            raise ValidationError("true or false")
+        return value == "true"
+
+
+class Flag(filters.BooleanFilter):  # type: ignore[misc]
+    """Whether a mark is set."""
+
+    field_class = TrueOrFalse
+
+    def __init__(self, **given: object) -> None:
+        super().__init__(widget=forms.TextInput, **given)
 
 
 class SessionFilter(filters.FilterSet):  # type: ignore[misc]
@@ -13,9 +36,9 @@ class SessionFilter(filters.FilterSet):  # type: ignore[misc]
     contact = filters.UUIDFilter(field_name="contact_id", help_text="With this contact.")
     subject = filters.UUIDFilter(field_name="subject_id", help_text="Whose memory it goes into.")
     owner = filters.ChoiceFilter(choices=SessionOwner.choices, help_text="Who answers.")
-    starred = filters.BooleanFilter(help_text="Marked with a star, or not.")
-    archived = filters.BooleanFilter(help_text="Put away, or not.")
-    current = filters.BooleanFilter(help_text="False: those that were begun anew.")
+    starred = Flag(help_text="Marked with a star, or not.")
+    archived = Flag(help_text="Put away, or not.")
+    current = Flag(help_text="False: those that were begun anew.")
 
     class Meta:
         model = Session
@@ -75,7 +98,7 @@ class ContactFilter(filters.FilterSet):  # type: ignore[misc]
 
     connection = filters.UUIDFilter(field_name="connection_id", help_text="On this connection.")
     person = filters.UUIDFilter(field_name="person_id", help_text="Of this person.")
-    blocked = filters.BooleanFilter(help_text="Blocked, or not.")
+    blocked = Flag(help_text="Blocked, or not.")
 
     class Meta:
         model = Contact

@@ -89,6 +89,9 @@ class DescribedSchema(AutoSchema):  # type: ignore[misc]
         keeps = self.method == "POST" and self.view.keeps_answers
         if keeps:
             operation.setdefault("parameters", []).append(_KEY)
+        for item in operation.get("parameters", []):
+            if item["in"] == "query" and item["schema"] == {"type": "string"}:
+                item["schema"] = {"type": "string", "minLength": 1}
         self._complete_answers(operation["responses"], keeps=keeps)
         if "requestBody" in operation:
             _exemplify(operation["requestBody"]["content"])

@@ -9,9 +9,8 @@ from tenants.models import ApiKey, Quota, Tenant
 
 
 class ApiKeySerializer(KnownFields, serializers.ModelSerializer[ApiKey]):
-    """A key. `key` is in the answer to its making and never again."""
+    """A key, without its secret."""
 
-    key = serializers.CharField(read_only=True, required=False)
     scopes = serializers.ListField(
         child=serializers.ChoiceField(choices=("read", "write", "chat")), min_length=1, max_length=3
     )
@@ -19,10 +18,19 @@ class ApiKeySerializer(KnownFields, serializers.ModelSerializer[ApiKey]):
     class Meta:
         model = ApiKey
         fields = (
-            "id", "name", "prefix", "scopes", "agent_id", "key", "created_at", "last_used_at", "expires_at",
+            "id", "name", "prefix", "scopes", "agent_id", "created_at", "last_used_at", "expires_at",
             "revoked_at",
         )  # fmt: skip
         read_only_fields = ("id", "prefix", "created_at", "last_used_at", "revoked_at")
+
+
+class IssuedKeySerializer(ApiKeySerializer):
+    """A new key; `key` is the only copy of its secret that there will ever be."""
+
+    key = serializers.CharField(read_only=True)
+
+    class Meta(ApiKeySerializer.Meta):
+        fields = (*ApiKeySerializer.Meta.fields, "key")
 
 
 class QuotaSerializer(serializers.ModelSerializer[Quota]):

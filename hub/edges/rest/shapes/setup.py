@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from agents.models import Agent
 from channels_adapters.registry import ChannelUnknown, adapter_type, adapters
+from hub.edges.rest.problems import Refusal
 from hub.edges.rest.shapes.base import KnownFields
 from hub.models import Connection
 from hub.pipeline.connections import open_credentials
@@ -16,11 +17,13 @@ ROUTE_FIELDS = (
     "provider", "base_url", "model", "temperature", "max_tokens", "input_cost", "output_cost", "cached_cost"
 )  # fmt: skip
 
+PROVIDERS = ("openai", "openai_compatible", "offline")
+
 
 class ConnectionSerializer(KnownFields, serializers.ModelSerializer[Connection]):
     """An account on a channel. `credentials` are what the channel's adapter asks for; given again, they are merged."""
 
-    channel = serializers.CharField(max_length=32)
+    channel = serializers.ChoiceField(choices=sorted(adapters()))
     credentials = serializers.DictField(write_only=True, required=False)
     webhook_path = serializers.CharField(read_only=True)
 
@@ -32,14 +35,6 @@ class ConnectionSerializer(KnownFields, serializers.ModelSerializer[Connection])
             "updated",
         )  # fmt: skip
         read_only_fields = ("id", "public_id", "status_detail", "last_event_at", "created", "updated")
-
-    def validate_channel(self, value: str) -> str:
-        """Only channels that exist; a connection keeps its own."""
-        if value not in adapters():
-            raise serializers.ValidationError(f"There is no such channel; there are: {', '.join(adapters())}.")
-        if self.instance is not None and value != self.instance.channel:
-            raise serializers.ValidationError("A connection keeps its channel.")
-        return value
 
     def validate_agent_id(self, value: Any) -> Any:
         """Only agents of this tenant."""
@@ -62,16 +57,22 @@ class ConnectionSerializer(KnownFields, serializers.ModelSerializer[Connection])
             found = error.errors(include_input=False, include_url=False)
             faults = {".".join(map(str, item["loc"])) or "credentials": [item["msg"]] for item in found}
             raise serializers.ValidationError({"credentials": faults}) from None
-        except ChannelUnknown as error:
+        except ChannelUnknown as error:  # a channel that this version no longer has
             raise serializers.ValidationError({"channel": [str(error)]}) from None
         attrs["credentials"] = values
         return attrs
 
 
+class ConnectionChangeSerializer(ConnectionSerializer):
+    """As a connection; the channel stays."""
+
+    channel = serializers.CharField(read_only=True)
+
+
 class RouteSerializer(KnownFields):
     """Where a model is asked. `api_key` goes in only; left out, the one of the same place stays."""
 
-    provider = serializers.CharField(max_length=40)
+    provider = serializers.ChoiceField(choices=PROVIDERS)
     base_url = serializers.URLField(max_length=500, required=False, allow_blank=True)
     model = serializers.CharField(max_length=200)
     api_key = serializers.CharField(max_length=2000, required=False, write_only=True, allow_blank=True)
@@ -114,7 +115,7 @@ class AgentSerializer(KnownFields, serializers.ModelSerializer[Agent]):
         probe.clean()
         same = Agent.objects.filter(name=attrs.get("name"))
         if same.exclude(id=getattr(self.instance, "id", None)).exists():
-            raise serializers.ValidationError({"name": ["An agent of this name exists."]})
+            raise Refusal("conflict", "An agent of this name exists.")
         return attrs
 
 

@@ -40,6 +40,10 @@ class ApiKeys(
         "destroy": ("Revoke an API key", "It stops within five seconds; the row stays for the trail."),
     }
 
+    def get_serializer_class(self) -> Any:
+        """The secret is in the answer to its making only."""
+        return shapes.IssuedKeySerializer if self.action == "create" else shapes.ApiKeySerializer
+
     def of_agent(self, agent_id: UUID) -> Q:
         """Keys that are bound to an agent never come here."""
         return Q(agent_id=agent_id)

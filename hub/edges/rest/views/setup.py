@@ -54,6 +54,10 @@ class Connections(
     refusals = {"destroy": ("conflict",), "create": ("conflict",)}
     asks = ("test",)
 
+    def get_serializer_class(self) -> Any:
+        """A connection keeps its channel."""
+        return shapes.ConnectionChangeSerializer if self.action == "partial_update" else shapes.ConnectionSerializer
+
     def of_agent(self, agent_id: UUID) -> Q:
         """Those that it answers."""
         return Q(agent_id=agent_id)
