@@ -23,10 +23,10 @@ _KEY = re.compile(r"[!-~]{1,200}")
 _numbers = itertools.count()
 
 
-def failures(url: str, key: str, *, examples: int, seed: int = 1, steps: int = 6) -> list[str]:
+def failures(url: str, key: str, *, examples: int, seed: int = 1, steps: int = 6, coverage: bool = True) -> list[str]:
     """Everything that was found, one text each; the same seed tries the same. `url` is the hub's."""
     found: dict[str, None] = {}
-    for event in _events(url, key, examples=examples, seed=seed, steps=steps):
+    for event in _events(url, key, examples=examples, seed=seed, steps=steps, coverage=coverage):
         if isinstance(event, events.ScenarioFinished):
             for case, results in event.recorder.checks.items():
                 for result in results:
@@ -68,7 +68,7 @@ def _told(event: Any, case: str, result: Any) -> str:
     return f"{request.operation.label} | {result.name} | {failure.title}: {message} | {asked} -> {said}"
 
 
-def _events(url: str, key: str, *, examples: int, seed: int, steps: int) -> Iterator[Any]:
+def _events(url: str, key: str, *, examples: int, seed: int, steps: int, coverage: bool) -> Iterator[Any]:
     config = SchemathesisConfig.from_dict(
         {
             "seed": seed,
@@ -76,7 +76,7 @@ def _events(url: str, key: str, *, examples: int, seed: int, steps: int) -> Iter
             "headers": {"Authorization": f"Bearer {key}"},
             "request-timeout": 20,
             "generation": {"max-examples": examples, "deterministic": True, "database": "none", "no-shrink": True},
-            "phases": {"stateful": {"max-steps": steps}},
+            "phases": {"coverage": {"enabled": coverage}, "stateful": {"max-steps": steps}},
             "continue-on-failure": True,
         }
     )

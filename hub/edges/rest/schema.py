@@ -90,8 +90,8 @@ class DescribedSchema(AutoSchema):  # type: ignore[misc]
         if keeps:
             operation.setdefault("parameters", []).append(_KEY)
         for item in operation.get("parameters", []):
-            if item["in"] == "query" and item["schema"] == {"type": "string"}:
-                item["schema"] = {"type": "string", "minLength": 1}
+            if item["in"] == "query" and item["schema"].get("type") == "string":
+                item["schema"] = {"minLength": 1, **item["schema"]}
         self._complete_answers(operation["responses"], keeps=keeps)
         if "requestBody" in operation:
             _exemplify(operation["requestBody"]["content"])
