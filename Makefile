@@ -33,6 +33,7 @@ faults: install
 
 fuzz: install
 	$(PY) -m tests.fuzz
+	REST_EXAMPLES=100 $(PY) -m pytest -q -o timeout=3600 -k promises tests/edges/test_rest_generated.py
 
 install:
 	@$(PYTHON) scripts/bootstrap.py

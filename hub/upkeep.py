@@ -14,7 +14,7 @@ from celery import Task, shared_task
 from django.conf import settings
 from django.db import connections
 from prometheus_client import Counter
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 from psycopg.types.json import Jsonb
 from redis.exceptions import RedisError
 
@@ -41,11 +41,12 @@ _TENANTS: Final = "SELECT id FROM tenant WHERE id > %s ORDER BY id LIMIT %s"
 _ACTIVE_SESSIONS: Final = (
     "SELECT count(*) FROM session WHERE tenant_id = %s AND last_inbound_at > now() - interval '30 days'"
 )
-_OLD_KEYS: Final = "SELECT DISTINCT tenant_id FROM message_key WHERE created < now() - make_interval(days => %s)"
-_DELETE_KEYS: Final = (
-    "DELETE FROM message_key WHERE ctid = ANY(ARRAY(SELECT ctid FROM message_key WHERE tenant_id = %s "
-    "AND created < now() - make_interval(days => %s) LIMIT %s))"
+_OLD: Final = "SELECT DISTINCT tenant_id FROM {table} WHERE created < now() - make_interval(days => {days})"
+_DELETE: Final = (
+    "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE tenant_id = {tenant} "
+    "AND created < now() - make_interval(days => {days}) LIMIT {batch}))"
 )
+_KEPT_DAYS: Final = {"message_key": KEY_DAYS, "kept_answer": 1}
 # The scanner of any live runner does this within a second; this is for the time when no runner lives.
 _DEAD_WORKERS: Final = """
 DELETE FROM worker w WHERE w.seen_at < now() - make_interval(hours => %s) AND NOT EXISTS (
@@ -72,8 +73,8 @@ def quota(self: "Task[..., int]") -> int:
 
 @shared_task(name="hub.upkeep.message_keys", bind=True)
 def message_keys(self: "Task[..., int]") -> int:
-    """Drop keys of messages older than 400 days: no platform delivers again after that."""
-    return _once(self, lambda: _with_pools(_drop_message_keys))
+    """Drop what makes repetitions recognisable: keys of messages after 400 days, answers of REST after one."""
+    return _once(self, lambda: _with_pools(_drop_old))
 
 
 @shared_task(name="hub.upkeep.summaries", bind=True)
@@ -179,15 +180,21 @@ async def _tell(conn: AsyncConnection[Any], crossing: quotas.Crossing) -> None:
     log.warning("quota_alert", tenant_id=str(crossing.tenant_id), metric=crossing.metric)
 
 
-async def _drop_message_keys(pools: Pools) -> int:
-    async with pools.ops("upkeep: whose message keys are old") as conn:
-        tenants = [row[0] for row in await (await conn.execute(_OLD_KEYS, (KEY_DAYS,))).fetchall()]
+async def _drop_old(pools: Pools) -> int:
+    return sum([await _drop_of(pools, table, days) for table, days in _KEPT_DAYS.items()])
+
+
+async def _drop_of(pools: Pools, table: str, days: int) -> int:
+    named = {"table": sql.Identifier(table), "days": sql.Literal(days)}
+    async with pools.ops("upkeep: whose keys are old") as conn:
+        tenants = [row[0] for row in await (await conn.execute(sql.SQL(_OLD).format(**named))).fetchall()]
     total = 0
     for tenant_id in tenants:
+        delete = sql.SQL(_DELETE).format(**named, tenant=sql.Literal(tenant_id), batch=sql.Literal(KEY_BATCH))
         gone = KEY_BATCH
         while gone == KEY_BATCH:
             async with pools.app(tenant_id) as conn:
-                gone = (await conn.execute(_DELETE_KEYS, (tenant_id, KEY_DAYS, KEY_BATCH))).rowcount
+                gone = (await conn.execute(delete)).rowcount
             total += gone
     return total
 

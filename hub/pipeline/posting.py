@@ -104,7 +104,8 @@ def _store(row: Session, body: Body) -> Message:
 
 
 def _deliver(row: Session, connection: Connection, message: Message, parts: list[Part]) -> None:
-    if not parts:
+    turn_id = message.turn_id
+    if not parts or turn_id is None:
         return
     address = vault().open(CellRef(row.tenant_id, "content", "session", "address", row.id), bytes(row.address))
     window = connection.delivery_window or _adapter(connection).capabilities.delivery_window
@@ -114,7 +115,7 @@ def _deliver(row: Session, connection: Connection, message: Message, parts: list
             tenant_id=row.tenant_id,
             session=row,
             connection=connection,
-            turn_id=message.turn_id,
+            turn_id=turn_id,
             message_id=message.id,
             position=row.delivery_seq + index + 1,
             part_index=index,

@@ -1,4 +1,4 @@
-"""REST at a running gateway: a small dose of generated requests (`make fuzz` gives the full one), bounds, live words."""
+"""REST at a running gateway: a small dose of generated requests (`make fuzz` gives the full one), bounds, live."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ import pytest
 
 from tests.edges.conftest import Gateway, House, apart
 
-EXAMPLES = int(os.environ.get("REST_EXAMPLES", "1"))
+EXAMPLES = int(os.environ.get("REST_EXAMPLES", "2"))
 
 
 def _key() -> str:
@@ -62,12 +62,12 @@ async def test_those_who_watch_see_what_is_posted(uvicorn_gateway: Gateway, hous
 
 
 def _message(event: dict[str, Any]) -> dict[str, Any]:
-    return event["message"] if event["type"] == "message" else {}
+    return dict(event["message"]) if event["type"] == "message" else {}
 
 
 async def _until(stream: aiohttp.ClientResponse, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     async with asyncio.timeout(20):
         async for line in stream.content:
             if line.startswith(b"data: ") and wanted(event := orjson.loads(line[6:])):
-                return event
+                return dict(event)
     raise AssertionError("the stream ended")

@@ -111,7 +111,7 @@ def test_a_key_is_the_tenants_and_its_answer_is_sealed(acme: World, umbrella: Wo
     made = post(api(acme, "read", "write"), "keys/", {"scopes": ["read"]}, key)
     assert post(api(umbrella, "read", "write"), "keys/", {"scopes": ["read"]}, key).status_code == 201
     with tenant_scope(acme.tenant.id):
-        kept = KeptAnswer.objects.order_by("-created").first()
+        kept = KeptAnswer.objects.latest("created")
     assert made.json()["key"].encode() not in bytes(kept.answer)
 
 

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from django.core import signing
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, Q
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
@@ -22,7 +22,7 @@ PARAMETERS: Final = ("cursor", "page_size")
 class KeysetPages(BasePagination):
     """Newest first by the view's `page_ordering` (names of columns, the last of them unique)."""
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: Any = None) -> list[Any]:
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         """The page's rows. Raises Refusal for a cursor that this list did not give out."""
         names: Sequence[str] = view.page_ordering
         size = _size(request)

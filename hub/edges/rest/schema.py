@@ -78,8 +78,10 @@ _KEY: Final = {
 }
 
 
-class DescribedSchema(AutoSchema):  # type: ignore[misc]
+class DescribedSchema(AutoSchema):
     """The framework's, with everything that a caller must know of this API."""
+
+    view: Any
 
     def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
         """The operation, completed."""
@@ -102,7 +104,7 @@ class DescribedSchema(AutoSchema):  # type: ignore[misc]
         """What the view says of its action."""
         return self._said()[0]
 
-    def get_description(self) -> str:
+    def get_description(self) -> str:  # type: ignore[override]  # the framework calls it so
         """More of it, and the scopes."""
         needed = " and ".join(f"`{scope}`" for scope in self._scopes())
         return f"{self._said()[1]}\n\nScope: {needed}."
@@ -196,7 +198,7 @@ def _example(schema: Mapping[str, Any]) -> Any:
 def openapi() -> dict[str, Any]:
     """The document, made once for each process."""
     with override("en"):
-        found: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
+        found: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     parts = found["components"]
     parts["schemas"]["Problem"] = _PROBLEM
     parts["headers"] = _HEADERS

@@ -17,7 +17,7 @@ class ApiKeySerializer(KnownFields, serializers.ModelSerializer[ApiKey]):
 
     class Meta:
         model = ApiKey
-        fields = (
+        fields: tuple[str, ...] = (
             "id", "name", "prefix", "scopes", "agent_id", "created_at", "last_used_at", "expires_at",
             "revoked_at",
         )  # fmt: skip
@@ -30,7 +30,7 @@ class IssuedKeySerializer(ApiKeySerializer):
     key = serializers.CharField(read_only=True)
 
     class Meta(ApiKeySerializer.Meta):
-        fields = (*ApiKeySerializer.Meta.fields, "key")
+        fields: tuple[str, ...] = (*ApiKeySerializer.Meta.fields, "key")
 
 
 class QuotaSerializer(serializers.ModelSerializer[Quota]):

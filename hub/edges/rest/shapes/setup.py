@@ -66,7 +66,7 @@ class ConnectionSerializer(KnownFields, serializers.ModelSerializer[Connection])
 class ConnectionChangeSerializer(ConnectionSerializer):
     """As a connection; the channel stays."""
 
-    channel = serializers.CharField(read_only=True)
+    channel = serializers.ChoiceField(choices=sorted(adapters()), read_only=True)
 
 
 class RouteSerializer(KnownFields):
