@@ -327,3 +327,14 @@ def test_the_swagger_page_needs_nothing_from_elsewhere() -> None:
     schema = client.get("/api/schema/")
     assert schema["Content-Type"] == "application/json"
     assert schema.json()["openapi"] == "3.1.0"
+
+
+def test_the_handbook_names_every_problem() -> None:
+    from pathlib import Path
+
+    from hub.edges.rest.problems import PROBLEMS
+
+    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    assert [
+        code for code, (status, words) in PROBLEMS.items() if f"| `{code}` | {status} | {words} |" not in text
+    ] == []
