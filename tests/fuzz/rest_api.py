@@ -56,7 +56,9 @@ def _meant(event: Any, case: str, result: Any) -> bool:
         return False
     told = orjson.loads(_answer(event, case).content)
     kind = told.get("type", "").rpartition(":")[2]
-    return kind == "bad_cursor" or (kind == "invalid" and set(told.get("errors", {})) <= MEANING)
+    if kind == "invalid":
+        return set(told.get("errors", {})) <= MEANING
+    return kind in ("bad_cursor", "idempotency_key_reused")
 
 
 def _told(event: Any, case: str, result: Any) -> str:
@@ -75,7 +77,13 @@ def _events(url: str, key: str, *, examples: int, seed: int, steps: int, coverag
             "base-url": url,
             "headers": {"Authorization": f"Bearer {key}"},
             "request-timeout": 20,
-            "generation": {"max-examples": examples, "deterministic": True, "database": "none", "no-shrink": True},
+            "generation": {
+                "max-examples": examples,
+                "deterministic": True,
+                "database": "none",
+                "no-shrink": True,
+                "allow-x00": False,
+            },
             "phases": {"coverage": {"enabled": coverage}, "stateful": {"max-steps": steps}},
             "continue-on-failure": True,
         }

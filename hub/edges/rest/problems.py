@@ -89,7 +89,7 @@ def document(status: int, detail: str, *, code: str) -> dict[str, Any]:
 
 
 @csrf_exempt
-def unknown_path(request: HttpRequest, rest: str = "") -> JsonResponse:
+def unknown_path(request: HttpRequest) -> JsonResponse:
     """What answers below /api/ where nothing is."""
     body = document(404, "There is nothing at this address.", code="not_found")
     return JsonResponse(body, status=404, content_type=MEDIA_TYPE)

@@ -26,5 +26,5 @@ urlpatterns = [
     path("v1/usage/", account.UsageByDay.as_view(), name="usage"),
     path("schema/", schema, name="schema"),
     path("docs/", docs, name="docs"),
-    re_path(r"^(?P<rest>.*)$", unknown_path),
+    re_path("", unknown_path),
 ]

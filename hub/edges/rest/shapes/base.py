@@ -22,7 +22,8 @@ def _wish(field: Any, value: Any) -> str:
         return next((wish for item in value if (wish := _wish(field.child, item))), "")
     for fields, kinds, words in _KINDS:
         if isinstance(field, fields):
-            fits = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+            whole = int in kinds and isinstance(value, float) and value.is_integer()  # JSON tells 1 and 1.0 not apart
+            fits = whole or (isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)))
             return "" if fits else words
     return ""
 
