@@ -85,6 +85,7 @@ def _events(url: str, key: str, *, examples: int, seed: int, steps: int, coverag
                 "allow-x00": False,
             },
             "phases": {"coverage": {"enabled": coverage}, "stateful": {"max-steps": steps}},
+            "cache": {"enabled": False},
             "continue-on-failure": True,
         }
     )
