@@ -9,7 +9,8 @@ gives a second request the answer of the first, or a refusal when it asks someth
 import asyncio
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -23,16 +24,16 @@ from hub.edges.apikeys import CHALLENGE, KEYS
 from hub.edges.guard import API_BODY, ClientGone, Refused, read_body, request_headers, require_method, until_gone
 from hub.edges.http import Header, Receive, Scope, Send, end_stream, more, respond, respond_json, start_stream
 from hub.edges.visit import storage
+from hub.pipeline.chat import Said
 from hub.pipeline.connections import LiveConnection
 from hub.pipeline.errors import Unavailable
 from hub.pipeline.inbox import AWAY
-from hub.pipeline.stream import TooSlow
+from hub.pipeline.stream import TooSlow, Watch
 from hub.runtime import get_runtime
 from tenants.ids import uuid7
 from tenants.keys import KeyGrant
 
 if TYPE_CHECKING:
-    from hub.pipeline.chat import Said
     from hub.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -74,21 +75,14 @@ async def completions(scope: Scope, receive: Receive, send: Send) -> None:
         call = wire.parse_call(await read_body(headers, receive, limit=API_BODY))
         connection = await apiagents.connection(runtime, grant, call.model)
         place = _place(headers, call, grant)
-        said = await _say(runtime, connection, call, place)
-        follower = Follower(
-            runtime,
-            tenant_id=connection.tenant_id,
-            session_id=said.session_id,
-            message_id=said.message_id,
-            seq=said.seq,
-            alone=place.stateless,
-        )
-        if call.stream:
-            answer = _stream(call, said.message_id, follower, started)
-        else:
-            limit = float(getattr(connection.adapter.credentials, "wait_limit", 120.0))
-            answer = _whole(call, said.message_id, follower, started, seconds=limit)
-        await _unless_gone(answer, receive)
+        async with _asked(runtime, connection, call, place) as (said, watch):
+            follower = Follower(runtime, tenant_id=connection.tenant_id, said=said, watch=watch, alone=place.stateless)
+            if call.stream:
+                answer = _stream(call, said.message_id, follower, started)
+            else:
+                limit = float(getattr(connection.adapter.credentials, "wait_limit", 120.0))
+                answer = _whole(call, said.message_id, follower, started, seconds=limit)
+            await _unless_gone(answer, receive)
     except Refused as refused:
         await _refuse(started, refused)
     except (ClientGone, OSError):
@@ -197,8 +191,37 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
 
 
-async def _say(runtime: "Runtime", connection: LiveConnection, call: wire.Call, place: Place) -> "Said":
-    options, last = dict(call.options), call.last
+@asynccontextmanager
+async def _asked(
+    runtime: "Runtime", connection: LiveConnection, call: wire.Call, place: Place
+) -> AsyncIterator[tuple[Said, Watch]]:
+    """The message, stored, and a watch of its answer."""
+    last = call.last
+    async with AsyncExitStack() as stack:
+        with storage():
+            said, watch = await stack.enter_async_context(
+                runtime.chat.ask(
+                    connection,
+                    conversation=place.conversation,
+                    sender_id=place.sender,
+                    client_id=place.client_id,
+                    text=wire.text_of(last),
+                    attachments=wire.images_of(last),
+                    role=last["role"],
+                    tool_call_id=last.get("tool_call_id", "") if last["role"] == "tool" else "",
+                    options=_options(call, place),
+                    ephemeral=place.stateless,
+                    once=place.once,
+                )
+            )
+        if said.duplicate:
+            await _same(runtime, connection, said, place)
+        _admitted(said)
+        yield said, watch
+
+
+def _options(call: wire.Call, place: Place) -> dict[str, Any]:
+    options = dict(call.options)
     if place.stateless:
         options["history"] = list(call.messages[:-1])
     elif results := call.results:
@@ -206,31 +229,19 @@ async def _say(runtime: "Runtime", connection: LiveConnection, call: wire.Call, 
         options["results"] = [{"id": item["tool_call_id"], "text": wire.text_of(item)} for item in results]
     if place.digest:
         options["digest"] = place.digest
-    with storage():
-        said = await runtime.chat.say(
-            connection,
-            conversation=place.conversation,
-            sender_id=place.sender,
-            client_id=place.client_id,
-            text=wire.text_of(last),
-            attachments=wire.images_of(last),
-            role=last["role"],
-            tool_call_id=last.get("tool_call_id", "") if last["role"] == "tool" else "",
-            options=options,
-            ephemeral=place.stateless,
-            once=place.once,
-        )
-    if said.duplicate:
-        await _same(runtime, connection, said, place)
+    return options
+
+
+def _admitted(said: Said) -> None:
+    """Raises Refused for a message that gets no answer."""
     if said.status == "refused":
         wait = 3600.0 if said.reason == "tokens_per_day" else 60.0
         raise Refused(429, "insufficient_quota", _REFUSALS.get(said.reason, "the quota is used up"), wait=wait)
     if said.status == "noted":
         raise Refused(409, "session_with_human", "a person has taken over this session; no answer is written")
-    return said
 
 
-async def _same(runtime: "Runtime", connection: LiveConnection, said: "Said", place: Place) -> None:
+async def _same(runtime: "Runtime", connection: LiveConnection, said: Said, place: Place) -> None:
     """Raises Refused (422) when the key's first request asked something else."""
     try:
         first = await runtime.chat.body(connection, said)

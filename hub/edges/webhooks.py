@@ -189,13 +189,7 @@ async def _reply(runtime: "Runtime", connection: LiveConnection, request: Webhoo
         said = await runtime.chat.find(connection, connection.adapter.dedupe_key(held.event, request))
     if said is None or left <= 0:
         return None
-    follower = Follower(
-        runtime,
-        tenant_id=connection.tenant_id,
-        session_id=said.session_id,
-        message_id=said.message_id,
-        seq=said.seq,
-    )
+    follower = Follower(runtime, tenant_id=connection.tenant_id, said=said)
     message = await follower.done(left)
     if message is None and held.waiting.handed:
         message = await follower.done(HANDED_SECONDS)

@@ -38,6 +38,8 @@ class Said:
     duplicate: bool
     status: str
     reason: str
+    turn_id: UUID | None = None
+    """The turn that answers it, where that began with it in this process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,4 +259,5 @@ def _said(accepted: Accepted) -> Said:
         duplicate=False,
         status=accepted.status,
         reason=accepted.reason,
+        turn_id=accepted.turn_id,
     )
