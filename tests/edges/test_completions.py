@@ -257,6 +257,13 @@ async def test_bad_requests(body: Any, param: str | None, uvicorn_gateway: Gatew
         assert error["param"] == param and error["type"] == "invalid_request_error" and error["message"]
 
 
+async def test_a_form_is_not_read_as_json(uvicorn_gateway: Gateway, house: House) -> None:
+    headers = {"Authorization": f"Bearer {house.key()}"}
+    url = f"{uvicorn_gateway.url}/v1/chat/completions"
+    async with aiohttp.ClientSession(headers=headers) as http, http.post(url, data={"model": "helper"}) as answer:
+        assert (answer.status, (await answer.json())["error"]["code"]) == (415, "unsupported_media_type")
+
+
 async def test_refusals_in_the_apis_own_shape(gateway: Gateway, house: House) -> None:
     def asking(key: str) -> openai.AsyncOpenAI:
         return openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=key, max_retries=0)
