@@ -147,7 +147,7 @@ async def _admit(runtime: "Runtime", headers: Mapping[str, str], started: _Start
     """The caller, one request counted. Raises Refused: as `ApiKeys.admit`, and 429."""
     grant = await KEYS.admit(runtime, headers.get("authorization", ""), scope="chat")
     try:
-        allowance = await rates.spend(runtime, grant.tenant_id, str(grant.id))
+        allowance = await rates.spend(runtime, grant.tenant_id, f"key {grant.id}")
     except AWAY:
         raise Refused(503, "unavailable", "please try again shortly", wait=1.0) from None
     started.headers = rates.as_bytes(allowance.openai_headers())

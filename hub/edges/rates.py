@@ -123,7 +123,7 @@ COUNTS: Final = Counts()
 
 
 def spend_sync(tenant_id: UUID, who: str) -> Allowance:
-    """Count a request of `who` (a key's id, a console user's name) under the tenant's active scope."""
+    """Count a request of `who` (`key <id>` at every door, or a console user's name) under the tenant's active scope."""
     limit = COUNTS.known_limit(tenant_id)
     if limit is None:
         limit = COUNTS.keep_limit(tenant_id, Tenant.objects.values_list("plan__requests_per_minute", flat=True).get())

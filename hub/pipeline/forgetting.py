@@ -32,7 +32,7 @@ def forget_subject(tenant_id: UUID, subject_id: UUID) -> dict[str, int]:
         MemoryBatch.objects.filter(subject_id=subject_id).delete()
         gone = MemoryLine.objects.filter(subject_id=subject_id).delete()[0]
         told = Summary.objects.filter(subject_id=subject_id).delete()[0]
-    _drop_copies(tenant_id, subject_id, sessions)
+        transaction.on_commit(lambda: _drop_copies(tenant_id, subject_id, sessions))
     return {"lines": gone, "summaries": told, "sessions": len(sessions)}
 
 

@@ -72,7 +72,7 @@ def post(session: Session, text: str, *, sender_name: str, by: str) -> Posted:
             unsettled=row.unsettled + len(parts),
         )
         note(row.tenant_id, "message.posted", data={"by": by}, session_id=row.id, turn_id=message.turn_id)
-    _drop_buffer(row)
+        transaction.on_commit(lambda: _drop_buffer(row))
     return Posted(message, body, len(parts))
 
 

@@ -195,7 +195,8 @@ async def test_requests_are_counted_by_the_plan(uvicorn_gateway: Gateway, house:
         Tenant.objects.filter(id=house.tenant_id).update(plan=plan)
 
     house.run(limit)
-    client = openai.AsyncOpenAI(base_url=f"{uvicorn_gateway.url}/v1", api_key=house.key(), max_retries=0)
+    key = house.key("chat", "read")
+    client = openai.AsyncOpenAI(base_url=f"{uvicorn_gateway.url}/v1", api_key=key, max_retries=0)
     answer = await client.models.with_raw_response.list()
     assert answer.headers["x-ratelimit-limit-requests"] == "3"
     assert answer.headers["ratelimit-policy"] == '"minute";q=3;w=60'
@@ -205,6 +206,14 @@ async def test_requests_are_counted_by_the_plan(uvicorn_gateway: Gateway, house:
     assert caught.value.code == "rate_limit_exceeded"
     assert caught.value.response.headers["x-ratelimit-remaining-requests"] == "0"
     assert 0 < int(caught.value.response.headers["retry-after"]) <= 60
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as http:
+        found = [await _status(http, f"{uvicorn_gateway.url}/api/v1/tenant/") for _ in range(4)]
+    assert 429 in found, "both doors count the same"
+
+
+async def _status(http: aiohttp.ClientSession, url: str) -> int:
+    async with http.get(url) as answer:
+        return answer.status
 
 
 async def test_a_client_that_leaves_does_not_end_its_turn(client: openai.AsyncOpenAI, gateway: Gateway) -> None:
@@ -255,6 +264,13 @@ async def test_bad_requests(body: Any, param: str | None, uvicorn_gateway: Gatew
         assert answer.status == 400
         error = (await answer.json())["error"]
         assert error["param"] == param and error["type"] == "invalid_request_error" and error["message"]
+
+
+async def test_a_form_is_not_read_as_json(uvicorn_gateway: Gateway, house: House) -> None:
+    headers = {"Authorization": f"Bearer {house.key()}"}
+    url = f"{uvicorn_gateway.url}/v1/chat/completions"
+    async with aiohttp.ClientSession(headers=headers) as http, http.post(url, data={"model": "helper"}) as answer:
+        assert (answer.status, (await answer.json())["error"]["code"]) == (415, "unsupported_media_type")
 
 
 async def test_refusals_in_the_apis_own_shape(gateway: Gateway, house: House) -> None:

@@ -239,3 +239,7 @@ def test_the_schema_and_its_page_are_served_by_the_hub() -> None:
     assert page.status_code == 200
     assert "cdn" not in page.text
     assert "https://" not in page.text
+
+
+def test_the_console_leads_to_the_documents(acme: World, login: Callable[[User], Client]) -> None:
+    assert 'href="/api/docs/"' in login(acme.users["viewer"]).get("/admin/").text

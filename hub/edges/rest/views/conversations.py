@@ -23,6 +23,9 @@ from hub.pipeline.operating import name_session, note, retry_delivery, skip_deli
 from hub.replay import replay
 from hub.runtime import current_runtime
 
+SHOWN_TURNS = Turn.objects.only(*shapes.TurnSerializer.Meta.fields)
+"""What a turn is shown with; its row also holds what a runner needs to go on."""
+
 
 class Sessions(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.UpdateModelMixin, Rows):
     """Conversations, the last active first."""
@@ -86,7 +89,7 @@ class Sessions(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.UpdateMo
     @action(detail=True, serializer_class=shapes.TurnSerializer, filterset_class=None)
     def turns(self, request: Request, pk: str) -> Response:
         """The answering passes, the newest first."""
-        rows = Turn.objects.filter(session_id=self.get_object().id).defer("partial")
+        rows = SHOWN_TURNS.filter(session_id=self.get_object().id)
         return self.page(rows, "first_seq", "id")
 
 
@@ -108,7 +111,7 @@ class Turns(mixins.RetrieveModelMixin, Rows):
     """One answering pass."""
 
     serializer_class = shapes.TurnSerializer
-    queryset = Turn.objects.defer("partial")
+    queryset = SHOWN_TURNS
     http_method_names = ("get", "head")
     said = {"retrieve": ("Read a turn", "One answering pass: its steps with durations, tokens, recall and errors.")}
 
