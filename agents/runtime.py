@@ -173,15 +173,12 @@ class AgentRuntime:
         await self._memory.append(conn, [exchange_of(turn, result) for turn, result in kept])
         await store.save_checkpoints(conn, self._vault, [(turn.key, result.state) for turn, result in kept])
 
-    async def after_commit(self, results: Results) -> None:
-        """Warm L1, then put the buffers into Redis, behind the reply. A failure is logged and costs a read later."""
-        kept = [(turn, result) for turn, result in results if turn.history is None]
-        for turn, result in kept:
-            self.warm.put(turn.key.session_id, result.state)
-        cached = (self._memory.cache(exchange_of(turn, result), result.state.buffer) for turn, result in kept)
-        for outcome in await asyncio.gather(*cached, return_exceptions=True):
-            if isinstance(outcome, Exception):
-                _log.warning("buffer_not_cached", exc_info=outcome)
+    def after_commit(self, results: Results) -> None:
+        """Warm L1, and put the buffers into Redis behind the reply."""
+        for turn, result in results:
+            if turn.history is None:
+                self.warm.put(turn.key.session_id, result.state)
+                self._memory.cache(exchange_of(turn, result), result.state.buffer)
 
     async def _read_spec(self, tenant_id: UUID, agent_id: UUID) -> AgentSpec:
         await self._vault.load(tenant_id)

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from memory import buffer as buffers
-from memory import store, tokens
+from memory import store
 from memory.embeddings.base import Embedder, EmbeddingFailed
 from memory.recall import LONGEST_QUERY, Ask, Recaller
 from memory.redis_cache import Cache
@@ -48,8 +48,7 @@ class Memory:
         self._warming: asyncio.Task[None] | None = None
 
     async def warm(self) -> None:
-        """Load dictionary and sentence model, off the event loop."""
-        await asyncio.to_thread(tokens.warm)
+        """Load the sentence model, off the event loop. The Chinese dictionary comes with the first Chinese words."""
         try:
             await self._embedder.embed(["warm"])
         except EmbeddingFailed as error:
@@ -68,7 +67,7 @@ class Memory:
         """Finish what is being written to Redis, let go of the sentence model."""
         if self._warming is not None:
             self._warming.cancel()
-        await asyncio.gather(*self._writing)
+        await self.settled()
         await self._embedder.close()
 
     async def open(self, key: Key, policy: Policy, *, at_least: int = 0) -> Buffer:
@@ -89,9 +88,7 @@ class Memory:
         """The buffer from PostgreSQL in one round trip; Redis gets it in the background."""
         await self._vault.load(key.tenant_id)
         buffer = buffers.rebuild(await store.session_lines(self._pools, self._vault, key), policy)
-        writing = asyncio.create_task(self._write_back(key, buffer))
-        self._writing.add(writing)
-        writing.add_done_callback(self._writing.discard)
+        self._write_behind(key, buffer)
         return buffer
 
     @staticmethod
@@ -121,11 +118,10 @@ class Memory:
             self._shown.appended(exchange)
         await store.insert(conn, self._vault, exchanges)
 
-    async def cache(self, exchange: Exchange, buffer: Buffer) -> None:
-        """Put the buffer into Redis after the commit; a failure costs the next turn one read and is only logged."""
+    def cache(self, exchange: Exchange, buffer: Buffer) -> None:
+        """Put the buffer into Redis after the commit and behind its caller; a failure costs the next turn one read."""
         self._shown.appended(exchange)
-        await self._vault.load(exchange.key.tenant_id)
-        await self._write_back(exchange.key, buffer)
+        self._write_behind(exchange.key, buffer)
 
     async def forget(self, tenant_id: UUID, subject_id: UUID) -> None:
         """Erase all that is remembered of a subject, here and in Redis. A batch under way finds its lines gone.
@@ -141,10 +137,20 @@ class Memory:
         for session_id in sessions:
             await self._cache.drop_buffer(Key(tenant_id=tenant_id, session_id=session_id, subject_id=subject_id))
 
+    def _write_behind(self, key: Key, buffer: Buffer) -> None:
+        writing = asyncio.create_task(self._write_back(key, buffer))
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+
+    async def settled(self) -> None:
+        """When what is being written to Redis has been."""
+        await asyncio.gather(*self._writing)
+
     async def _write_back(self, key: Key, buffer: Buffer) -> None:
         if self._cache is None:
             return
         try:
+            await self._vault.load(key.tenant_id)
             await self._cache.put_buffer(key, buffer)
         except RedisError as error:
             log.warning("buffer_not_cached", session_id=str(key.session_id), reason=type(error).__name__)

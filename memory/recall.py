@@ -80,7 +80,7 @@ class Recaller:
             return Recall(items=fresh, timings_ms={"cached": _since(started)})
         if glance is None:  # nothing could be found, so nothing is embedded, scored or remembered
             return Recall(items=[], timings_ms={"load": _since(started)})
-        if not tokens.is_warm():
+        if tokens.has_cjk(ask.query) and not tokens.is_warm():
             await asyncio.to_thread(tokens.warm)
         terms = prints(self._vault, ask.key.tenant_id, tokenize(ask.query))
         subject = await self._subjects.load(ask.key, glance, terms=terms.tolist())

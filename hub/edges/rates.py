@@ -1,9 +1,12 @@
 """How often an API key may ask: so many requests a minute by its tenant's plan, counted for all processes in Redis.
 
-Each process counts too. Where Redis does not answer, its own count is the limit, so that an outage opens no door.
+Each process counts for itself and adds what Redis last said of the others. The raw doors tell Redis behind the request,
+many requests at once: nobody waits for a count. Where Redis does not answer, a process's own count is the limit, so
+that an outage opens no door.
 The headers are those of draft-ietf-httpapi-ratelimit-headers; `/v1` adds the names that OpenAI's clients read.
 """
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -15,6 +18,7 @@ from uuid import UUID
 import redis
 import structlog
 from django.conf import settings
+from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import RedisError
 
 from tenants.models import Tenant
@@ -79,16 +83,48 @@ class Counts:
 
     def __init__(self) -> None:
         self._counts: OrderedDict[tuple[str, int], int] = OrderedDict()
+        self._others: OrderedDict[tuple[str, int], int] = OrderedDict()
         self._limits: OrderedDict[UUID, tuple[float, int]] = OrderedDict()
+        self._untold: dict[tuple[UUID, str, int], int] = {}
+        self._telling: asyncio.Task[None] | None = None
         self._away_until = 0.0
 
     def add(self, who: str, window: int) -> int:
-        """Count one request here."""
+        """Count one request here; returns it together with what other processes were last known to have counted."""
         count = self._counts.pop((who, window), 0) + 1
-        self._counts[who, window] = count
-        while len(self._counts) > MOST:
-            self._counts.popitem(last=False)
-        return count
+        _put(self._counts, (who, window), count)
+        return count + self._others.get((who, window), 0)
+
+    def note(self, who: str, window: int, total: int, *, own: int) -> None:
+        """All processes together have counted `total`, `own` of them told by this one."""
+        _put(self._others, (who, window), max(0, total - own))
+
+    def own(self, who: str, window: int) -> int:
+        """What this process has counted."""
+        return self._counts.get((who, window), 0)
+
+    def tell(self, redis: "AsyncRedis", tenant_id: UUID, who: str, window: int) -> None:
+        """Let Redis know of one request, together with whatever else is counted meanwhile."""
+        if self.alone or len(self._untold) >= MOST:
+            return
+        self._untold[tenant_id, who, window] = self._untold.get((tenant_id, who, window), 0) + 1
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.get_running_loop().create_task(self._tell(redis))
+
+    async def _tell(self, redis: "AsyncRedis") -> None:
+        while self._untold:
+            untold, self._untold = self._untold, {}
+            own = [self.own(who, window) for _, who, window in untold]
+            try:
+                async with redis.pipeline(transaction=False) as pipe:
+                    for (tenant_id, who, window), times in untold.items():
+                        _count(pipe, tenant_id, who, window, times)
+                    answers = await pipe.execute()
+            except (RedisError, OSError) as error:
+                self.lost(error)
+                return
+            for (_, who, window), counted, total in zip(untold, own, answers[::2], strict=True):
+                self.note(who, window, int(total), own=counted)
 
     def known_limit(self, tenant_id: UUID) -> int | None:
         """The tenant's limit if it was read lately."""
@@ -116,6 +152,7 @@ class Counts:
     def forget(self) -> None:
         """Begin anew; for a plan that was changed."""
         self._counts.clear()
+        self._others.clear()
         self._limits.clear()
 
 
@@ -150,14 +187,8 @@ async def spend(runtime: "Runtime", tenant_id: UUID, who: str) -> Allowance:
     window, resets = _window()
     if limit == UNLIMITED:
         return Allowance(limit, 0, resets)
-    used = COUNTS.add(who, window)
-    if not COUNTS.alone:
-        try:
-            async with runtime.redis.pipeline(transaction=False) as pipe:
-                used = max(used, _counted(await _count(pipe, tenant_id, who, window).execute()))
-        except (RedisError, OSError) as error:
-            COUNTS.lost(error)
-    return Allowance(limit, used, resets)
+    COUNTS.tell(runtime.redis, tenant_id, who, window)
+    return Allowance(limit, COUNTS.add(who, window), resets)
 
 
 def as_bytes(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
@@ -170,9 +201,15 @@ def _window() -> tuple[int, int]:
     return now // WINDOW, WINDOW - now % WINDOW
 
 
-def _count(pipe: Any, tenant_id: UUID, who: str, window: int) -> Any:
+def _count(pipe: Any, tenant_id: UUID, who: str, window: int, times: int = 1) -> Any:
     name = key(tenant_id, "rate", who.replace(":", "."), window)
-    return pipe.incr(name).expire(name, 2 * WINDOW)
+    return pipe.incrby(name, times).expire(name, 2 * WINDOW)
+
+
+def _put(counts: OrderedDict[tuple[str, int], int], name: tuple[str, int], value: int) -> None:
+    counts[name] = value
+    while len(counts) > MOST:
+        counts.popitem(last=False)
 
 
 def _counted(answers: list[Any]) -> int:

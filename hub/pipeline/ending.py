@@ -112,7 +112,7 @@ class Ending:
             self._outbox.send_soon(_ready(run, committed, parts))
         if run.input is not None:
             crash.point("after_commit.before_cache")
-            await self._agents.after_commit([(run.input, result)])
+            self._agents.after_commit([(run.input, result)])
         if result.batch is not None:
             self.summarise(result.batch.key.tenant_id, result.batch.id)
         return committed

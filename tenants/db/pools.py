@@ -8,7 +8,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
 from tenants.db.roles import RoleNames
@@ -63,6 +63,9 @@ class HubCursor(AsyncCursor[Any]):
     async def execute(self, query: Any, params: Any = None, **kwargs: Any) -> Self:
         """As psycopg's."""
         if not self._waiting:
+            return await super().execute(query, params, **kwargs)
+        if self.connection.info.pipeline_status != PipelineStatus.OFF:  # a nested one would wait for the server
+            await self._open()
             return await super().execute(query, params, **kwargs)
         async with self.connection.pipeline():
             await self._open()
