@@ -25,6 +25,7 @@ SLOTS = {
     "hub.upkeep.partitions": 6 * 3600,
     "hub.upkeep.quotas": 300,
     "hub.upkeep.message_keys": 24 * 3600,
+    "hub.upkeep.tool_calls": 24 * 3600,
     "hub.upkeep.summaries": 60,
     "hub.upkeep.workers": 600,
 }

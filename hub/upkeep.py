@@ -6,7 +6,8 @@ at rows and changes only what is not yet as it should be.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 import structlog
@@ -26,14 +27,15 @@ from tenants import quotas
 from tenants.apps import MONTHS_AHEAD
 from tenants.db.partitions import ensure_partitions
 from tenants.db.pools import Pools
-from tenants.ids import uuid7
+from tenants.ids import floor, uuid7
 from tenants.redis import connect_sync, shared_key
 
 log = structlog.get_logger(__name__)
 
 RAN = Counter("hub_upkeep_runs_total", "Upkeep runs, by job and end.", ["job", "end"])
 KEY_DAYS: Final = 400
-KEY_BATCH: Final = 5_000
+BATCH: Final = 5_000
+TOOL_CALL_DAYS: Final = 90
 WORKER_HOURS: Final = 1
 TENANT_PAGE: Final = 500
 
@@ -46,6 +48,9 @@ _DELETE_KEYS: Final = (
     "DELETE FROM message_key WHERE ctid = ANY(ARRAY(SELECT ctid FROM message_key WHERE tenant_id = %s "
     "AND created < now() - make_interval(days => %s) LIMIT %s))"
 )
+# Ids are ordered by time, so the primary key finds the old ones.
+_OLD_CALLS: Final = "SELECT DISTINCT tenant_id FROM tool_call WHERE id < %s"
+_DELETE_CALLS: Final = "DELETE FROM tool_call WHERE ctid = ANY(ARRAY(SELECT ctid FROM tool_call WHERE tenant_id = %s AND id < %s LIMIT %s))"
 # The scanner of any live runner does this within a second; this is for the time when no runner lives.
 _DEAD_WORKERS: Final = """
 DELETE FROM worker w WHERE w.seen_at < now() - make_interval(hours => %s) AND NOT EXISTS (
@@ -74,6 +79,12 @@ def quota(self: "Task[..., int]") -> int:
 def message_keys(self: "Task[..., int]") -> int:
     """Drop keys of messages older than 400 days: no platform delivers again after that."""
     return _once(self, lambda: _with_pools(_drop_message_keys))
+
+
+@shared_task(name="hub.upkeep.tool_calls", bind=True)
+def tool_calls(self: "Task[..., int]") -> int:
+    """Drop the ledger of tool calls after 90 days: their turns ended long ago, nothing asks for the outcome again."""
+    return _once(self, lambda: _with_pools(_drop_tool_calls))
 
 
 @shared_task(name="hub.upkeep.summaries", bind=True)
@@ -180,14 +191,24 @@ async def _tell(conn: AsyncConnection[Any], crossing: quotas.Crossing) -> None:
 
 
 async def _drop_message_keys(pools: Pools) -> int:
-    async with pools.ops("upkeep: whose message keys are old") as conn:
-        tenants = [row[0] for row in await (await conn.execute(_OLD_KEYS, (KEY_DAYS,))).fetchall()]
+    return await _drop_old(pools, find=_OLD_KEYS, delete=_DELETE_KEYS, limit=KEY_DAYS)
+
+
+async def _drop_tool_calls(pools: Pools) -> int:
+    oldest = floor(datetime.now(UTC) - timedelta(days=TOOL_CALL_DAYS))
+    return await _drop_old(pools, find=_OLD_CALLS, delete=_DELETE_CALLS, limit=oldest)
+
+
+async def _drop_old(pools: Pools, *, find: LiteralString, delete: LiteralString, limit: object) -> int:
+    """Tenant by tenant and batch by batch, so that no lock is held for long. `find` and `delete` take the limit."""
+    async with pools.ops("upkeep: whose rows are old") as conn:
+        tenants = [row[0] for row in await (await conn.execute(find, (limit,))).fetchall()]
     total = 0
     for tenant_id in tenants:
-        gone = KEY_BATCH
-        while gone == KEY_BATCH:
+        gone = BATCH
+        while gone == BATCH:
             async with pools.app(tenant_id) as conn:
-                gone = (await conn.execute(_DELETE_KEYS, (tenant_id, KEY_DAYS, KEY_BATCH))).rowcount
+                gone = (await conn.execute(delete, (tenant_id, limit, BATCH))).rowcount
             total += gone
     return total
 

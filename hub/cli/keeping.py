@@ -1,0 +1,26 @@
+"""What this data folder knows of its backups."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+
+from hub.embedded.layout import Layout
+
+
+def note_backup(layout: Layout, *, file: Path, made_at: str) -> None:
+    """Remember the newest backup, for `hub doctor`."""
+    layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = layout.root / "backup.json.part"
+    draft.write_bytes(orjson.dumps({"path": str(file.absolute()), "made_at": made_at}))
+    draft.replace(layout.root / "backup.json")
+
+
+def newest_backup(layout: Layout) -> tuple[str, float] | None:
+    """Where the newest backup was written and how old it is in seconds; None when none was taken from here."""
+    try:
+        found = orjson.loads((layout.root / "backup.json").read_bytes())
+        made = datetime.fromisoformat(found["made_at"])
+    except (FileNotFoundError, orjson.JSONDecodeError, KeyError, ValueError):
+        return None
+    return str(found["path"]), (datetime.now(UTC) - made).total_seconds()
