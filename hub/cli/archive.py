@@ -47,7 +47,7 @@ class Manifest:
 
 
 def key_print(key: bytes) -> str:
-    """Eight bytes that say whether two master keys are the same; a key of 256 random bits is not to be found by them."""
+    """Eight bytes that say whether two master keys are the same; 256 random bits are not to be found by them."""
     return hmac.new(key, b"hub: which master key a backup needs", hashlib.sha256).hexdigest()[:16]
 
 
