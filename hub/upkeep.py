@@ -50,7 +50,10 @@ _DELETE_KEYS: Final = (
 )
 # Ids are ordered by time, so the primary key finds the old ones.
 _OLD_CALLS: Final = "SELECT DISTINCT tenant_id FROM tool_call WHERE id < %s"
-_DELETE_CALLS: Final = "DELETE FROM tool_call WHERE ctid = ANY(ARRAY(SELECT ctid FROM tool_call WHERE tenant_id = %s AND id < %s LIMIT %s))"
+_DELETE_CALLS: Final = (
+    "DELETE FROM tool_call WHERE ctid = ANY(ARRAY(SELECT ctid FROM tool_call "
+    "WHERE tenant_id = %s AND id < %s LIMIT %s))"
+)
 # The scanner of any live runner does this within a second; this is for the time when no runner lives.
 _DEAD_WORKERS: Final = """
 DELETE FROM worker w WHERE w.seen_at < now() - make_interval(hours => %s) AND NOT EXISTS (

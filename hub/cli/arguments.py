@@ -86,6 +86,6 @@ def _look(query: str, **values: Any) -> list[Any]:
         with psycopg.connect(found.direct_dsn, connect_timeout=_SECONDS) as conn:
             conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(f"{found.db_role_prefix}_ops")))
             conn.execute("SELECT set_config('hub.ops_reason', 'shell completion', false)")
-            return conn.execute(query, values or None).fetchall()  # type: ignore[arg-type]  # our own texts above
+            return conn.execute(query, values or None).fetchall()
     except (psycopg.Error, EnvError, OSError):
         return []

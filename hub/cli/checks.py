@@ -23,19 +23,12 @@ ABOUT = 19
 
 def examine(env: Env, *, running: bool, everything: bool = False) -> Iterator[Finding]:
     """Every check in the order in which things depend on each other; the database has to be up already."""
-    checks: list[Callable[[Env], Finding]] = [
-        _programs,
-        _data_dir,
-        working.disk,
-        _master_key,
-        _database,
-        _login,
-        _schema,
-    ]
+    places: tuple[Callable[[Env], Finding], ...] = (_programs, _data_dir, working.disk)
+    stores: tuple[Callable[[Env], Finding], ...] = (_master_key, _database, _login, _schema)
     usable = True
-    for check in checks:
+    for check in (*places, *stores):
         found = check(env)
-        usable = usable and (found.good or check not in (_master_key, _database, _login, _schema))
+        usable = usable and (found.good or check in places)
         yield found
     yield _served(env) if running else _port(env)
     if running or not env.embedded_valkey:

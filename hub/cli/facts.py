@@ -32,8 +32,8 @@ _TURNS = """
 SELECT count(*) FILTER (WHERE turn_id IS NULL AND due_at <= now()) AS due,
        count(*) FILTER (WHERE turn_id IS NOT NULL AND lease_until > now()) AS running,
        count(*) FILTER (WHERE turn_id IS NOT NULL AND lease_until <= now()) AS expired,
-       coalesce(extract(epoch FROM now() - min(due_since) FILTER (WHERE turn_id IS NULL AND due_at <= now())), 0)::float8
-           AS oldest
+       coalesce(extract(epoch FROM
+           now() - min(due_since) FILTER (WHERE turn_id IS NULL AND due_at <= now())), 0)::float8 AS oldest
 FROM session WHERE due_at IS NOT NULL
 """
 _DELIVERIES = """
@@ -153,6 +153,6 @@ def _redis(env: Env) -> tuple[str, int | None]:
             name = "Valkey" if "valkey_version" in told else "Redis"
             number = told.get("valkey_version") or told.get("redis_version", "")
             waiting = client.llen(QUEUE) if env.broker_url is None else None
-            return f"{name} {number}", None if waiting is None else int(waiting)  # type: ignore[arg-type]  # synchronous
+            return f"{name} {number}", None if waiting is None else int(waiting)
     except redis.RedisError:
         return "", None

@@ -8,11 +8,12 @@ Level = Literal["ok", "note", "bad"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. A note has a remedy too, but nothing is broken; `remedy` is empty when all is well."""
+    """One thing that was looked at. A note has a remedy too, but nothing is broken."""
 
     name: str
     detail: str
     remedy: str = ""
+    """What to do; empty when all is well."""
     level: Level = "ok"
 
     @property

@@ -27,7 +27,7 @@ _KEY_FILES = {"master.key", "master.key.made"}
 
 
 def restore(env: Env, path: Path, *, key_file: Path | None, bar: Bar) -> Manifest:
-    """Restore the backup at `path`; refuses what already holds something. Raises CommandFailed; then nothing is left."""
+    """Restore the backup at `path`; refuses a place that holds something. After CommandFailed nothing is left."""
     with reading(path) as (file, manifest):
         _fits(env, manifest)
         keys = _keys(env, key_file)

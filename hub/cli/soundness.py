@@ -35,9 +35,7 @@ SELECT (SELECT count(*) FROM (SELECT turn_id FROM delivery ORDER BY id DESC LIMI
      + (SELECT count(*) FROM (SELECT agent_id FROM connection ORDER BY id DESC LIMIT 10000) c
         WHERE NOT EXISTS (SELECT 1 FROM agent a WHERE a.id = c.agent_id)) AS n
 """
-_LEADS_ASTRAY = (
-    "a backup from before that is whole: hub restore; and tell us, the database's own checks should not let it"
-)
+_LEADS_ASTRAY = "restore the newest whole backup into a new folder (hub restore), and report how it came to this"
 
 
 def references(env: Env) -> Finding:
@@ -65,7 +63,7 @@ def cells(env: Env, *, everything: bool) -> Finding:
     if closed:
         remedy = "start with the master key that sealed them (HUB_MASTER_KEY or master.key); nothing else can open them"
         return bad("sealed cells", f"of {len(closed)} tenants cannot be opened: {closed[0]}", remedy)
-    return Finding("sealed cells", f"{opened} of {len(tenants)} tenants were opened with the master key")
+    return Finding("sealed cells", f"{opened} cells of {len(tenants)} tenants were opened with the master key")
 
 
 def _of_tenant(conn: "psycopg.Connection[dict[str, Any]]", tenant_id: UUID, *, every: bool) -> tuple[int, str]:
@@ -91,7 +89,8 @@ def _newest(
     conn: "psycopg.Connection[dict[str, Any]]", tenant_id: UUID, table: str, column: str, *, limit: int | None
 ) -> list[tuple[UUID, bytes]]:
     query = psycopg.sql.SQL(
-        "SELECT id, {column} AS blob FROM {table} WHERE tenant_id = %s AND {column} IS NOT NULL ORDER BY id DESC LIMIT %s"
+        "SELECT id, {column} AS blob FROM {table} WHERE tenant_id = %s AND {column} IS NOT NULL "
+        "ORDER BY id DESC LIMIT %s"
     ).format(column=psycopg.sql.Identifier(column), table=psycopg.sql.Identifier(table))
     return [(row["id"], row["blob"]) for row in conn.execute(query, (tenant_id, limit)).fetchall()]
 

@@ -79,7 +79,7 @@ def work(env: Env, *, running: bool) -> Iterator[Finding]:
     yield _due(facts, running=running)
     yield _letters(facts)
     if running:
-        yield _celery(env, facts)
+        yield _celery(facts)
 
 
 def _processes(facts: Facts, *, running: bool) -> Finding:
@@ -114,7 +114,7 @@ def _letters(facts: Facts) -> Finding:
     return Finding("dead letters", "none")
 
 
-def _celery(env: Env, facts: Facts) -> Finding:
+def _celery(facts: Facts) -> Finding:
     """Whether a worker answers; tasks are only what rows can rebuild, so its absence delays summaries and upkeep."""
     from kombu.exceptions import OperationalError
 
