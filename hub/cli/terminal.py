@@ -38,7 +38,7 @@ def columns(text: str) -> int:
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "") -> str:
     """Aligned columns under bold heads; `empty` when there is no row."""
-    cells = [["" if value is None else " ".join(str(value).split()) for value in row] for row in rows]
+    cells = [["" if value is None else safe(" ".join(str(value).split())) for value in row] for row in rows]
     if not cells:
         return empty
     widths = [max(columns(line[at]) for line in [list(heads), *cells]) for at in range(len(heads))]
@@ -77,3 +77,11 @@ def age(seconds: float | None) -> str:
     if whole < 86_400:
         return f"{whole // 3600} h {whole % 3600 // 60} min"
     return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+_CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
+
+
+def safe(text: str) -> str:
+    """A text of people or models without control characters, except tab and newline: it moves nobody's cursor."""
+    return text.translate(_CONTROLS)

@@ -7,7 +7,7 @@ import click
 from hub.cli import arguments, lookup
 from hub.cli.output import CommandFailed, Output, with_output
 from hub.cli.root import examples
-from hub.cli.terminal import bold, dim, paint, table
+from hub.cli.terminal import bold, dim, paint, safe, table
 
 if TYPE_CHECKING:
     from hub.models import Message, Session
@@ -106,8 +106,8 @@ def _message(row: "Message") -> dict[str, Any]:
 
 
 def _line(one: dict[str, Any]) -> str:
-    who = click.style(one["name"] or one["role"], fg="green" if one["role"] == "assistant" else "cyan", bold=True)
-    text = click.style("(cannot be read)", fg="red") if one["text"] is None else one["text"]
+    who = click.style(safe(one["name"] or one["role"]), fg="green" if one["role"] == "assistant" else "cyan", bold=True)
+    text = click.style("(cannot be read)", fg="red") if one["text"] is None else safe(one["text"])
     more = f" [{one['attachments']} files]" if one["attachments"] else ""
     why = f" {paint(one['status'])} {one['reason']}" if one["status"] == "refused" else ""
     return f"{dim(one['created'][:19].replace('T', ' '))} {who}{why}{dim(more)}  {text}"

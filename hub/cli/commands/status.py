@@ -1,5 +1,6 @@
 """`hub status`: what runs, what waits and how late it is."""
 
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ def command(output: Output, watch: bool, every: float) -> None:  # noqa: FBT001 
 
     Starts nothing: where the embedded database does not run, only that is told.
     """
-    if watch and (output.as_json or not click.get_text_stream("stdout").isatty()):
+    if watch and (output.as_json or not sys.stdout.isatty()):
         raise CommandFailed("--watch is for a terminal; programs ask again by themselves")
     while True:
         values, text = _seen()
