@@ -16,6 +16,11 @@ from types import TracebackType
 from typing import Self
 
 ROOT = Path(__file__).resolve().parents[2]
+# A session whose terminal this is: only then does Ctrl-C reach it.
+OWN_TERMINAL = (
+    "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -47,13 +52,12 @@ class Terminal:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
         self.process = subprocess.Popen(
-            command(*arguments),
+            [sys.executable, "-c", OWN_TERMINAL, *command(*arguments)[1:]],
             cwd=ROOT,
             env=variables(data_dir, **more),
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            preexec_fn=_own_terminal,
         )
         os.close(slave)
         self.seen = ""
@@ -101,9 +105,3 @@ class Terminal:
             return False
         self.seen += data.decode(errors="replace")
         return bool(data)
-
-
-def _own_terminal() -> None:
-    """A session whose terminal this is: only then does Ctrl-C reach it."""
-    os.setsid()
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

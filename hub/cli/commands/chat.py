@@ -37,7 +37,9 @@ HELP = """\
 @click.option("--as", "name", help="Be the visitor of this NAME: the same conversation, the same memory.")
 @click.option("--url", help="Where the hub is; this data folder's hub unless given.")
 @click.option("--connection", "named", help="A web connection's public id; the tenant's first one unless given.")
-@click.option("--tenant", "slug", default="demo", show_default=True, shell_complete=arguments.tenants)
+@click.option(
+    "--tenant", "slug", default="demo", show_default=True, shell_complete=arguments.tenants, help="Whose chat."
+)
 @click.option("--wait", type=click.FloatRange(1, 3600), default=600.0, show_default=True, help="Seconds for an answer.")
 @with_output
 def command(

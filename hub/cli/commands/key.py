@@ -154,7 +154,7 @@ async def _rewrap(pools: "Pools", vault: "Vault") -> int:
 
 @command.command(epilog=examples("hub key rotate --tenant acme --purpose content"))
 @arguments.tenant
-@click.option("--purpose", type=click.Choice(PURPOSES), default="content", show_default=True)
+@click.option("--purpose", type=click.Choice(PURPOSES), default="content", show_default=True, help="What it seals.")
 @with_output
 def rotate(output: Output, slug: str, purpose: str) -> None:
     """Give a tenant a new data key; new rows use it after a minute. Then run `hub key reseal`."""
@@ -171,7 +171,7 @@ def rotate(output: Output, slug: str, purpose: str) -> None:
 
 @command.command(epilog=examples("hub key reseal --tenant acme --purpose content"))
 @arguments.tenant
-@click.option("--purpose", type=click.Choice(PURPOSES), default="content", show_default=True)
+@click.option("--purpose", type=click.Choice(PURPOSES), default="content", show_default=True, help="What it seals.")
 @with_output
 def reseal(output: Output, slug: str, purpose: str) -> None:
     """Seal a tenant's old rows again under its newest key; may be interrupted and run again."""

@@ -16,7 +16,7 @@ def command() -> None:
 @command.command("list", epilog=examples("hub replay list --tenant acme --status dead"))
 @arguments.tenant
 @click.option("--status", type=click.Choice(["dead", "unknown"]), help="Only these.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@arguments.limit
 @with_output
 def list_(output: Output, slug: str, status: str | None, limit: int) -> None:
     """List what may be sent again, the newest first."""
