@@ -29,13 +29,13 @@ _KEY_FILES = {"master.key", "master.key.made"}
 def restore(env: Env, path: Path, *, key_file: Path | None, bar: Bar) -> Manifest:
     """Restore the backup at `path`; refuses a place that holds something. After CommandFailed nothing is left."""
     with reading(path) as (file, manifest):
-        _fits(env, manifest)
-        keys = _keys(env, key_file)
-        _opens(keys, manifest)
         if env.owner_dsn is None:
             raise CommandFailed("HUB_DATABASE_OWNER_URL is missing: a schema is restored as its owner")
+        keys = _keys(env, key_file)
+        _opens(keys, manifest)
         with bar(2 * manifest.dump_bytes) as step:
             _whole(file, manifest, step=step)
+            _fits(env, manifest)
             with _fresh(env, keys):
                 now = _fill(env, env.owner_dsn, file, manifest, step=step)
         _note(env.layout, replace(manifest, tables=now))

@@ -33,7 +33,7 @@ def variables(data_dir: Path, **more: str) -> dict[str, str]:
     return {**kept, "HUB_DATA_DIR": str(data_dir), "PORT": "0", "TERM": "xterm-256color", **more}
 
 
-def hub(*arguments: str, data_dir: Path, timeout: float = 60, **more: str) -> "subprocess.CompletedProcess[str]":
+def hub(*arguments: str, data_dir: Path, **more: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         command(*arguments),
         check=False,
@@ -41,7 +41,7 @@ def hub(*arguments: str, data_dir: Path, timeout: float = 60, **more: str) -> "s
         env=variables(data_dir, HUB_LOG_FORMAT="json", **more),
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=60,
     )
 
 
