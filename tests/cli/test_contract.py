@@ -123,6 +123,14 @@ def test_an_agent_is_shown_and_tested(acme: Hub) -> None:
     assert "sk-hidden" not in line + acme("agent", "show", "helper", "--tenant", "acme").out
 
 
+def test_doctor_asks_the_model() -> None:
+    from hub.cli import working
+    from hub.env import env
+
+    gone = working.model(env().model_copy(update={"llm_base_url": "http://127.0.0.1:9/v1", "llm_model": "m"}))
+    assert (gone.level, "HUB_EGRESS_ALLOW" in gone.remedy) == ("bad", True)
+
+
 def test_lists_have_one_object_each(acme: Hub) -> None:
     acme("connection", "create", "web", "--tenant", "acme", "--agent", "helper")
     acme("key", "create", "--tenant", "acme")

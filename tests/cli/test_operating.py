@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psycopg
 import pytest
 from standardwebhooks import Webhook
 
+from hub.cli.output import CommandFailed
+from hub.cli.talk import talk
+from hub.embedded import Layout
 from tests.cli.terminal import ROOT, Terminal, command, hub, variables
 from tests.support.model_server import ModelServer
 
@@ -143,9 +147,6 @@ def test_doctor_asks_the_model_and_status_counts(operated: Operated) -> None:
     assert "answered with" in named["model"]["detail"]
     assert {"celery", "processes", "sealed cells", "references", "partitions", "clock", "disk"} <= set(named)
     assert named["backup"]["level"] == "note"
-    sick = operated.hub("doctor", "--json", HUB_LLM_BASE_URL="http://127.0.0.1:9/v1")
-    assert sick.returncode == 1
-    assert [one["name"] for one in json.loads(sick.stdout)["findings"] if not one["ok"]] == ["model"]
     status = json.loads(operated.hub("status", "--json").stdout)
     assert status["roles"] == {"all": 1}
     assert status["queues"]["dead"] == 0
@@ -281,3 +282,56 @@ def wait_for(true: Any, *, seconds: float = 30) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_the_socket_is_spoken_as_the_page_speaks_it(operated: Operated) -> None:
+    """The last one: it changes the agent."""
+    chats = f"{operated.greeting['address'].replace('http', 'ws')}/ws/chat"
+    done = operated.hub("agent", "set", "assistant", "--tenant", "demo", "--memory", "rounds=2", "--json")
+    assert json.loads(done.stdout)["memory"] == {"rounds": 2}
+    asyncio.run(refuses_a_chat_that_is_not_there(f"{chats}/nobody"))
+    asyncio.run(answers_once_what_is_said_twice(f"{chats}/{operated.greeting['web']}"))
+    session = asyncio.run(talk_for_a_while(f"{chats}/{operated.greeting['web']}"))
+    is_summarised_by_the_hubs_own_worker(Layout(operated.data_dir).superuser_dsn, session)
+
+
+async def refuses_a_chat_that_is_not_there(address: str) -> None:
+    with pytest.raises(CommandFailed, match="refuses"):
+        async with talk(address):
+            pass
+
+
+async def answers_once_what_is_said_twice(address: str) -> None:
+    """A socket lost in mid-answer: the message is said again under its id, and the stored answer is found."""
+    async with talk(address) as open_talk:
+        lost: list[asyncio.Future[bool]] = []
+        socket = open_talk._socket
+        assert socket is not None
+
+        def drop_once(kind: str, _frame: object) -> None:
+            if kind == "ack" and not lost:
+                lost.append(asyncio.ensure_future(socket.close()))
+
+        answer = await open_talk.ask("hello", drop_once)
+        assert lost
+        assert (answer["seq"], answer["role"]) == (2, "assistant")
+        assert (await open_talk.ask("and again", lambda _kind, _frame: None))["seq"] == 4
+
+
+async def talk_for_a_while(address: str) -> str:
+    """Enough rounds to fill a fragment."""
+    async with talk(address) as open_talk:
+        for number in range(5):
+            await open_talk.ask(f"My number is {number}", lambda _kind, _frame: None)
+        return open_talk.session
+
+
+def is_summarised_by_the_hubs_own_worker(dsn: str, session: str) -> None:
+    deadline = time.monotonic() + 60
+    with psycopg.connect(dsn, dbname="hub", autocommit=True) as connection:
+        while time.monotonic() < deadline:
+            row = connection.execute("SELECT count(*) FROM summary WHERE session_id = %s", (session,)).fetchone()
+            if row and row[0]:
+                return
+            time.sleep(0.25)
+    pytest.fail("no summary was written within a minute")
