@@ -24,6 +24,8 @@ MAINTENANCE = "-c hub.maintenance=on -c statement_timeout=0 -c idle_in_transacti
 """As start-up options: the owner passes the policies of every table, and a long copy is not cut off."""
 NEWEST_SERVER = 18
 """pg_dump of the installed wheel copies from servers up to its own release."""
+LOCK_SECONDS = 60
+"""How long to wait for a migration that holds a table."""
 Told = Callable[[int], None]
 Bar = Callable[[int], Any]
 
@@ -32,6 +34,14 @@ SELECT c.relname::text, CASE c.relkind WHEN 'p' THEN
            (SELECT coalesce(sum(pg_total_relation_size(i.inhrelid)), 0) FROM pg_inherits i WHERE i.inhparent = c.oid)
            ELSE pg_total_relation_size(c.oid) END::bigint
 FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+ORDER BY 1
+"""
+
+_HIDDEN = """
+SELECT c.oid::regclass::text FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+AND c.relrowsecurity AND NOT EXISTS (
+    SELECT 1 FROM pg_policies p WHERE p.schemaname = 'public' AND p.tablename = c.relname
+    AND current_user = ANY(p.roles) AND p.cmd = 'ALL' AND p.qual LIKE '%hub.maintenance%')
 ORDER BY 1
 """
 
@@ -50,6 +60,7 @@ def take(env: Env, path: Path, *, bar: Bar) -> Manifest:
             raise CommandFailed(
                 f"the server is newer than PostgreSQL {NEWEST_SERVER}: take the backup with its own tools"
             )
+        _sees_everything(conn)
         row = conn.execute("SELECT pg_export_snapshot(), now()").fetchone()
         snapshot, made_at = row or ("", None)
         tables = _tables(conn)
@@ -68,6 +79,13 @@ def take(env: Env, path: Path, *, bar: Bar) -> Manifest:
             )
             describe(file, manifest)
     return manifest
+
+
+def _sees_everything(conn: psycopg.Connection[Any]) -> None:
+    """A table whose policies hide rows from the owner would be copied empty, and counted empty as well."""
+    hidden = [row[0] for row in conn.execute(_HIDDEN).fetchall()]
+    if hidden:
+        raise CommandFailed(f"the owner may not read all rows of: {', '.join(hidden)}; their `owner` policy is missing")
 
 
 def counts(conn: psycopg.Connection[Any]) -> dict[str, int]:
@@ -96,6 +114,7 @@ def _keys(env: Env) -> tuple[bytes, ...]:
 def _dump(file: zipfile.ZipFile, dsn: str, *, snapshot: str, step: Told, sizes: Mapping[str, int]) -> Measured:
     """Let pg_dump write into the archive; its account of what it does moves the bar."""
     options = ["--format=custom", "--compress=gzip:3", "--enable-row-security", "--no-comments", "--verbose"]
+    options.append(f"--lock-wait-timeout={LOCK_SECONDS}s")
     measured = Measured(lambda _: None)
     with tool("pg_dump", [*options, f"--snapshot={snapshot}"], dsn, output=True) as process:
         said = _Listening(process.stderr, step=step, sizes=sizes)
@@ -138,7 +157,7 @@ def tool(name: str, options: list[str], dsn: str, *, output: bool = False) -> It
         stdin=subprocess.DEVNULL if output else subprocess.PIPE,
         stdout=subprocess.PIPE if output else subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env=child_environment(**_variables(dsn), PGOPTIONS=MAINTENANCE, LC_ALL="C"),
+        env=child_environment(**{**_variables(dsn), "PGOPTIONS": MAINTENANCE, "LC_ALL": "C"}),
         start_new_session=True,
     )
     try:

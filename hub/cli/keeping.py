@@ -8,12 +8,16 @@ import orjson
 from hub.embedded.layout import Layout
 
 
-def note_backup(layout: Layout, *, file: Path, made_at: str) -> None:
-    """Remember the newest backup, for `hub doctor`."""
-    layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+def note_backup(layout: Layout, *, file: Path, made_at: str) -> bool:
+    """Remember the newest backup, for `hub doctor`; False where this machine keeps no data folder."""
     draft = layout.root / "backup.json.part"
-    draft.write_bytes(orjson.dumps({"path": str(file.absolute()), "made_at": made_at}))
-    draft.replace(layout.root / "backup.json")
+    try:
+        layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft.write_bytes(orjson.dumps({"path": str(file.absolute()), "made_at": made_at}))
+        draft.replace(layout.root / "backup.json")
+    except OSError:  # a container with a read-only root, beside a foreign database: the backup itself is complete
+        return False
+    return True
 
 
 def newest_backup(layout: Layout) -> tuple[str, float] | None:

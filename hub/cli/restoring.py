@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import orjson
 import psycopg
+import structlog
 
 from hub.cli import database
 from hub.cli.archive import DUMP, Manifest, Measured, key_print, reading
@@ -23,6 +24,7 @@ from hub.embedded.layout import Layout
 from hub.embedded.masterkey import existing_master_keys, replace_master_keys
 from hub.env import Env
 
+log = structlog.get_logger(__name__)
 _KEY_FILES = {"master.key", "master.key.made"}
 
 
@@ -210,8 +212,11 @@ def _close(process: "subprocess.Popen[bytes]") -> None:
 
 def _note(layout: Layout, manifest: Manifest) -> None:
     """For `hub doctor`, until the hub is started: what has to be there."""
-    layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    restored_file(layout).write_bytes(orjson.dumps(asdict(manifest)))
+    try:
+        layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        restored_file(layout).write_bytes(orjson.dumps(asdict(manifest)))
+    except OSError as error:  # a container with a read-only root: every row was counted already
+        log.info("restore_not_noted", reason=type(error).__name__)
 
 
 def restored_file(layout: Layout) -> Path:

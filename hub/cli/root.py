@@ -147,6 +147,7 @@ def _explained(wrong: Exception) -> tuple[str, int] | None:
     if isinstance(wrong, CommandFailed):
         return str(wrong), wrong.code
     import psycopg
+    import redis
 
     from hub.embedded import EmbeddedError
     from hub.env import EnvError
@@ -156,6 +157,10 @@ def _explained(wrong: Exception) -> tuple[str, int] | None:
         return "these variables are wrong or missing: " + "; ".join(wrong.problems), EXIT_USAGE
     if isinstance(wrong, EmbeddedError | LoginRefused):
         return str(wrong), EXIT_FAILED
+    if isinstance(wrong, redis.ConnectionError):
+        return f"Redis cannot be reached: {wrong}", EXIT_UNREACHABLE
+    if isinstance(wrong, OSError) and wrong.filename is not None:
+        return f"{wrong.filename}: {wrong.strerror}", EXIT_FAILED
     if isinstance(wrong, psycopg.OperationalError) or _is_django_operational(wrong):
         return f"the database cannot be reached: {wrong}", EXIT_UNREACHABLE
     return None

@@ -84,3 +84,18 @@ def test_a_foreign_server_is_copied_and_what_does_not_fit_is_refused(
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["rows"] == made["rows"]
     assert "holds tables already" in refused(file)
+
+
+def test_a_table_that_hides_rows_from_the_owner_is_no_empty_table(
+    acme: Hub, tmp_path: Path, database: Database
+) -> None:
+    alter = "ALTER POLICY owner ON tool_call USING ({}) WITH CHECK ({})"
+    with psycopg.connect(database.superuser_dsn, autocommit=True) as conn:
+        conn.execute(alter.format("false", "false"))
+        try:
+            line = one_line(acme("backup", str(tmp_path / "hub.zip")))
+        finally:
+            rule = "current_setting('hub.maintenance', true) = 'on'"
+            conn.execute(alter.format(rule, rule))
+    assert "may not read all rows of: tool_call" in line
+    assert not list(tmp_path.iterdir())
