@@ -1,5 +1,6 @@
 """How things look on a terminal: aligned tables, words coloured by what they mean, sizes and ages for people."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -10,6 +11,8 @@ _COLOURS = {
     "yellow": ("note", "paused", "suspended", "unknown", "retry", "pending", "expired", "stopped", "skipped", "due"),
     "red": ("BAD", "dead", "failed", "revoked", "disabled", "gone", "refused", "full"),
 }
+_NUMBER = re.compile(r"[\d,]+|no limit|\d+ %|-")
+"""What stands at the right of its column."""
 _MEANING = {word: colour for colour, words in _COLOURS.items() for word in words}
 
 
@@ -42,17 +45,18 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str 
     if not cells:
         return empty
     widths = [max(columns(line[at]) for line in [list(heads), *cells]) for at in range(len(heads))]
-    lines = [bold(_line(heads, widths))]
-    lines += [_line(row, widths, painted=True) for row in cells]
+    right = [all(_NUMBER.fullmatch(row[at]) for row in cells) for at in range(len(heads))]
+    lines = [bold(_line(heads, widths, right=right))]
+    lines += [_line(row, widths, right=right, painted=True) for row in cells]
     return "\n".join(lines)
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], *, painted: bool = False) -> str:
-    last = len(cells) - 1
-    padded = [
-        (paint(text) if painted else text) + ("" if at == last else " " * (width - columns(text)))
-        for at, (text, width) in enumerate(zip(cells, widths, strict=True))
-    ]
+def _line(cells: Sequence[str], widths: Sequence[int], *, right: Sequence[bool], painted: bool = False) -> str:
+    padded = []
+    for text, width, number in zip(cells, widths, right, strict=True):
+        room = " " * (width - columns(text))
+        shown = paint(text) if painted else text
+        padded.append(room + shown if number else shown + room)
     return "  ".join(padded).rstrip()
 
 

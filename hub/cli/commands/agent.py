@@ -120,7 +120,11 @@ def show(output: Output, name: str, slug: str) -> None:
             found = lookup.agent(tenant, name)
             values = {**_shown(found), "prompt": found.prompt, "language": found.language, "routes": found.routes}
     lines = [bold(f"{name}, version {found.version}")]
-    lines += [f"  {key:<10}{value}" for key, value in values.items() if key not in ("id", "name", "prompt") and value]
+    lines += [
+        f"  {key:<10}{value}"
+        for key, value in values.items()
+        if key not in ("id", "name", "version", "prompt") and value
+    ]
     output.result(values, "\n".join([*lines, "", found.prompt or "(no prompt of its own)"]))
 
 
