@@ -6,7 +6,8 @@ at rows and changes only what is not yet as it should be.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 import structlog
@@ -14,26 +15,29 @@ from celery import Task, shared_task
 from django.conf import settings
 from django.db import connections
 from prometheus_client import Counter
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 from redis.exceptions import RedisError
 
 from hub.celery import SLOTS, slot
 from hub.env import env
+from hub.rollups import roll_up
 from hub.summaries import pools_of
 from memory import tasks as memory_tasks
 from tenants import quotas
 from tenants.apps import MONTHS_AHEAD
 from tenants.db.partitions import ensure_partitions
 from tenants.db.pools import Pools
-from tenants.ids import uuid7
+from tenants.ids import floor, uuid7
 from tenants.redis import connect_sync, shared_key
 
 log = structlog.get_logger(__name__)
 
 RAN = Counter("hub_upkeep_runs_total", "Upkeep runs, by job and end.", ["job", "end"])
 KEY_DAYS: Final = 400
-KEY_BATCH: Final = 5_000
+ANSWER_DAYS: Final = 1
+BATCH: Final = 5_000
+TOOL_CALL_DAYS: Final = 90
 WORKER_HOURS: Final = 1
 TENANT_PAGE: Final = 500
 
@@ -41,12 +45,22 @@ _TENANTS: Final = "SELECT id FROM tenant WHERE id > %s ORDER BY id LIMIT %s"
 _ACTIVE_SESSIONS: Final = (
     "SELECT count(*) FROM session WHERE tenant_id = %s AND last_inbound_at > now() - interval '30 days'"
 )
-_OLD: Final = "SELECT DISTINCT tenant_id FROM {table} WHERE created < now() - make_interval(days => {days})"
-_DELETE: Final = (
-    "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE tenant_id = {tenant} "
-    "AND created < now() - make_interval(days => {days}) LIMIT {batch}))"
+_OLD_KEYS: Final = "SELECT DISTINCT tenant_id FROM message_key WHERE created < now() - make_interval(days => %s)"
+_DELETE_KEYS: Final = (
+    "DELETE FROM message_key WHERE ctid = ANY(ARRAY(SELECT ctid FROM message_key WHERE tenant_id = %s "
+    "AND created < now() - make_interval(days => %s) LIMIT %s))"
 )
-_KEPT_DAYS: Final = {"message_key": KEY_DAYS, "kept_answer": 1}
+_OLD_ANSWERS: Final = "SELECT DISTINCT tenant_id FROM kept_answer WHERE created < now() - make_interval(days => %s)"
+_DELETE_ANSWERS: Final = (
+    "DELETE FROM kept_answer WHERE ctid = ANY(ARRAY(SELECT ctid FROM kept_answer WHERE tenant_id = %s "
+    "AND created < now() - make_interval(days => %s) LIMIT %s))"
+)
+# Ids are ordered by time, so the primary key finds the old ones.
+_OLD_CALLS: Final = "SELECT DISTINCT tenant_id FROM tool_call WHERE id < %s"
+_DELETE_CALLS: Final = (
+    "DELETE FROM tool_call WHERE ctid = ANY(ARRAY(SELECT ctid FROM tool_call "
+    "WHERE tenant_id = %s AND id < %s LIMIT %s))"
+)
 # The scanner of any live runner does this within a second; this is for the time when no runner lives.
 _DEAD_WORKERS: Final = """
 DELETE FROM worker w WHERE w.seen_at < now() - make_interval(hours => %s) AND NOT EXISTS (
@@ -54,7 +68,7 @@ DELETE FROM worker w WHERE w.seen_at < now() - make_interval(hours => %s) AND NO
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND ((l.classid::bigint << 32) | l.objid::bigint) = w.lock_key)
 """
-_ALERT: Final = "INSERT INTO event (id, tenant_id, type, data, created) VALUES (%s, %s, 'quota_alert', %s, now())"
+_ALERT: Final = "INSERT INTO event (id, tenant_id, type, data, created) VALUES (%s, %s, 'quota.alert', %s, now())"
 
 _told_of_owner = False
 
@@ -74,7 +88,13 @@ def quota(self: "Task[..., int]") -> int:
 @shared_task(name="hub.upkeep.message_keys", bind=True)
 def message_keys(self: "Task[..., int]") -> int:
     """Drop what makes repetitions recognisable: keys of messages after 400 days, answers of REST after one."""
-    return _once(self, lambda: _with_pools(_drop_old))
+    return _once(self, lambda: _with_pools(_drop_message_keys))
+
+
+@shared_task(name="hub.upkeep.tool_calls", bind=True)
+def tool_calls(self: "Task[..., int]") -> int:
+    """Drop the ledger of tool calls after 90 days: their turns ended long ago, nothing asks for the outcome again."""
+    return _once(self, lambda: _with_pools(_drop_tool_calls))
 
 
 @shared_task(name="hub.upkeep.summaries", bind=True)
@@ -87,6 +107,12 @@ def summaries(self: "Task[..., int]") -> int:
 def workers(self: "Task[..., int]") -> int:
     """Remove rows of processes that are long gone."""
     return _once(self, lambda: _with_pools(_drop_workers))
+
+
+@shared_task(name="hub.upkeep.rollups", bind=True)
+def rollups(self: "Task[..., int]") -> int:
+    """Count the present hour and the one before it for the console's dashboard; catch up what was missed."""
+    return _once(self, lambda: _with_pools(roll_up))
 
 
 def _once(task: "Task[..., int]", work: Callable[[], int]) -> int:
@@ -180,21 +206,26 @@ async def _tell(conn: AsyncConnection[Any], crossing: quotas.Crossing) -> None:
     log.warning("quota_alert", tenant_id=str(crossing.tenant_id), metric=crossing.metric)
 
 
-async def _drop_old(pools: Pools) -> int:
-    return sum([await _drop_of(pools, table, days) for table, days in _KEPT_DAYS.items()])
+async def _drop_message_keys(pools: Pools) -> int:
+    answers = await _drop_old(pools, find=_OLD_ANSWERS, delete=_DELETE_ANSWERS, limit=ANSWER_DAYS)
+    return answers + await _drop_old(pools, find=_OLD_KEYS, delete=_DELETE_KEYS, limit=KEY_DAYS)
 
 
-async def _drop_of(pools: Pools, table: str, days: int) -> int:
-    named = {"table": sql.Identifier(table), "days": sql.Literal(days)}
-    async with pools.ops("upkeep: whose keys are old") as conn:
-        tenants = [row[0] for row in await (await conn.execute(sql.SQL(_OLD).format(**named))).fetchall()]
+async def _drop_tool_calls(pools: Pools) -> int:
+    oldest = floor(datetime.now(UTC) - timedelta(days=TOOL_CALL_DAYS))
+    return await _drop_old(pools, find=_OLD_CALLS, delete=_DELETE_CALLS, limit=oldest)
+
+
+async def _drop_old(pools: Pools, *, find: LiteralString, delete: LiteralString, limit: object) -> int:
+    """Tenant by tenant and batch by batch, so that no lock is held for long. `find` and `delete` take the limit."""
+    async with pools.ops("upkeep: whose rows are old") as conn:
+        tenants = [row[0] for row in await (await conn.execute(find, (limit,))).fetchall()]
     total = 0
     for tenant_id in tenants:
-        delete = sql.SQL(_DELETE).format(**named, tenant=sql.Literal(tenant_id), batch=sql.Literal(KEY_BATCH))
-        gone = KEY_BATCH
-        while gone == KEY_BATCH:
+        gone = BATCH
+        while gone == BATCH:
             async with pools.app(tenant_id) as conn:
-                gone = (await conn.execute(delete)).rowcount
+                gone = (await conn.execute(delete, (tenant_id, limit, BATCH))).rowcount
             total += gone
     return total
 

@@ -102,7 +102,8 @@ class Rows:
             merge=connection.merge,
             debounce_ms=connection.debounce_ms,
             turn_id=uuid7(),
-            runner=None if connection.debounce_ms else runner,
+            refusal="suspended" if connection.suspended else "",
+            runner=None if connection.debounce_ms or connection.suspended else runner,
             ephemeral=ephemeral,
             known=self._places.get(connection.id, address_hash) is not None,
         )

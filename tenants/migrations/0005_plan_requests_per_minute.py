@@ -13,7 +13,7 @@ def seed(apps, schema_editor):
 
 class Migration(migrations.Migration):
 
-    dependencies = [('tenants', '0002_plans')]
+    dependencies = [('tenants', '0004_start')]
 
     operations = [
         migrations.AddField(

@@ -9,7 +9,7 @@ from tenants.db.rls import Protect
 
 class Migration(migrations.Migration):
 
-    dependencies = [('hub', '0001_initial')]
+    dependencies = [('hub', '0003_upkeep_index')]
 
     operations = [
         migrations.CreateModel(
