@@ -22,6 +22,7 @@ class HubConfig(AppConfig):
             ("session", "title"),
             ("message", "body"),
             ("turn", "partial"),
+            ("turn", "journal"),
             ("delivery", "address"),
             ("delivery", "part"),
         ):

@@ -100,7 +100,7 @@ WITH input AS (
 ), ended AS (
     UPDATE turn t SET status = i.status, model = i.model, input_tokens = i.input_tokens,
         output_tokens = i.output_tokens, error = i.error, trace = i.trace::jsonb, partial = NULL,
-        first_token_at = i.first_token_at, finished_at = clock_timestamp()
+        journal = NULL, first_token_at = i.first_token_at, finished_at = clock_timestamp()
     FROM input i JOIN held h ON h.id = i.session_id WHERE t.id = i.turn_id
     RETURNING t.reserved
 ), freed AS (

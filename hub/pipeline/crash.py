@@ -12,6 +12,8 @@ POINTS = (
     "claim.after_commit",
     "turn.before_run",
     "turn.first_delta",
+    "round.before_keep",
+    "round.kept",
     "turn.before_commit",
     "commit.after",
     "send.before",

@@ -24,7 +24,9 @@ WHERE s.fence > h.fence OR s.turn_id IS NULL
 LOCKED_SECONDS = 11.0
 GROWING = ("live.after_open", "live.after_send", "checkpoint.after")
 """Points that only a long answer reaches; see `growing.py`."""
-POINTS = tuple(name for name in crash.POINTS if name not in GROWING)
+BETWEEN = ("round.before_keep", "round.kept")
+"""Points that only a turn of several rounds reaches; see `rounds.py`."""
+POINTS = tuple(name for name in crash.POINTS if name not in GROWING + BETWEEN)
 _DYING = ("accept.before_commit", "accept.after_commit", "webhook.before_answer")
 
 

@@ -11,6 +11,7 @@ from tests.faults.models import bad_model
 from tests.faults.outcome import Dose, Result
 from tests.faults.outflow import bad_platform, refusing_platform
 from tests.faults.rig import Rig, Stack
+from tests.faults.rounds import rounds
 from tests.faults.storage import lose_valkey, restart_postgres
 
 SMALL_POINTS = ("accept.after_commit", "claim.after_commit", "commit.after", "send.after")
@@ -47,7 +48,11 @@ FAULTS: dict[str, Fault] = {
     "gateway": Fault(kill_gateways, Dose(messages=60), Dose(messages=3000, faults=30)),
 }
 """In the order of the small dose: what needs fewer processes comes first."""
-ALONE: dict[str, Callable[[Stack], Awaitable[Result]]] = {"growing": growing, "canaries": canaries}
+ALONE: dict[str, Callable[[Stack], Awaitable[Result]]] = {
+    "growing": growing,
+    "rounds": rounds,
+    "canaries": canaries,
+}
 
 
 async def small(stack: Stack) -> list[Result]:

@@ -118,7 +118,7 @@ class Sessions(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.UpdateMo
     @action(detail=True, serializer_class=shapes.TurnSerializer, filterset_class=None)
     def turns(self, request: Request, pk: str) -> Response:
         """The answering passes, the newest first."""
-        rows = Turn.objects.filter(session_id=self.get_object().id).defer("partial")
+        rows = Turn.objects.filter(session_id=self.get_object().id).defer("partial", "journal")
         return self._of_session(rows, "-first_seq")
 
     def _of_session(self, rows: QuerySet[Any], ordering: str) -> Response:
@@ -131,7 +131,7 @@ class Turns(mixins.RetrieveModelMixin, Rows):
     """One answering pass."""
 
     serializer_class = shapes.TurnSerializer
-    queryset = Turn.objects.defer("partial")
+    queryset = Turn.objects.defer("partial", "journal")
 
     def of_agent(self, agent_id: UUID) -> Q:
         """By the session's connection."""
