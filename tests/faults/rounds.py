@@ -25,9 +25,9 @@ async def rounds(stack: Stack, *, places: Sequence[str] = tuple(PLACES)) -> Resu
     result = Result(name="process dies between a turn's rounds")
     async with Rig(stack, plan=Plan(kind="echo"), tools=("current_time",)) as rig:
         gateway, driver = await rig.gateway(), rig.drive(Dose(messages=0))
-        for place in places:
+        for number, place in enumerate(places):
             armed = await rig.runner(crash_at=place)
-            conversation = f"{driver.prefix}{place.replace(':', '-')}"
+            conversation = f"{driver.prefix}{number}"
             await say(rig, driver, conversation, "0", f"[[tool name=current_time]] at {place}")
             await wait_until(lambda node=armed: not node.alive, seconds=20, what=f"{place} was reached")  # type: ignore[misc]
             result.faults += armed.process.poll() == 137
