@@ -119,6 +119,7 @@ class Runtime:
         if runner is not None:
             self.inbox.runner = runner.ready
             self.inbox.leased = runner.begin
+            runner.offers(self._due)
             link.stopped = self._stop_here
             link.woken = lambda session_id: runner.poke(session_id) if self._peers.prefer_us(session_id) else None
         self.inbox.due = self._due

@@ -60,13 +60,17 @@ class Commit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """The reply is stored as `seq`; `sending` is the delivery leased to this worker; `more` turns wait."""
+    """The reply is stored as `seq`; `sending` is the delivery leased to this worker; `more` turns of it wait.
+
+    `crowded`: the tenant had no free slot until now, so that other sessions of its may wait.
+    """
 
     session_id: UUID
     seq: int
     version: int
     more: bool
     sending: UUID | None
+    crowded: bool
 
 
 Companion = Callable[[Connection, Sequence[Commit]], Awaitable[None]]
@@ -110,6 +114,7 @@ WITH input AS (
     FROM (SELECT count(*) AS turns, coalesce(sum(reserved), 0) AS tokens FROM ended) x
     WHERE q.tenant_id = %(tenant)s
       AND (q.metric = 'concurrency' AND x.turns > 0 OR q.metric = 'tokens_per_day' AND x.tokens > 0)
+    RETURNING q.metric = 'concurrency' AND coalesce(q.override, q.limit_value) BETWEEN 0 AND old.used AS was_full
 ), written AS (
     UPDATE delivery d SET part = p.part, final = p.final, status = 'sending', attempts = d.attempts + 1,
         message_id = p.message_id, lease_owner = %(worker)s, lease_until = now() + %(lease)s,
@@ -141,7 +146,8 @@ WITH input AS (
 )
 SELECT h.id, h.last_seq, h.version, h.more,
        coalesce((SELECT w.id FROM written w WHERE w.session_id = h.id),
-                (SELECT p.id FROM parts p WHERE p.session_id = h.id AND p.status = 'sending'))
+                (SELECT p.id FROM parts p WHERE p.session_id = h.id AND p.status = 'sending')),
+       coalesce((SELECT bool_or(was_full) FROM freed), false)
 FROM held h
 """
 
@@ -207,6 +213,7 @@ class Committer:
                 version=records[row.session_id][2],
                 more=records[row.session_id][3],
                 sending=records[row.session_id][4],
+                crowded=records[row.session_id][5],
             )
             for row in held
         }
