@@ -143,7 +143,8 @@ class Inbox:
         """Put a row in line; rows of one session keep their order. Raises Overloaded."""
         if self.full():
             raise Overloaded(retry_after=5.0)
-        return self._batcher.enqueue(row, lane=zlib.crc32(row.address_hash), size=len(row.body) + len(row.address))
+        size = len(row.body) + len(row.address)
+        return self._batcher.enqueue(row, lane=zlib.crc32(row.address_hash), size=size, owner=row.connection_id)
 
     async def _write(self, rows: Sequence[Accept]) -> Sequence[Accepted | BaseException | None]:
         crash.point("accept.before_commit")
