@@ -220,3 +220,4 @@ class Outbox:
             log.warning("event_not_written", reason=type(error).__name__)
         if revoked:
             self._connections.forget(ready.connection.id)
+            self._connections.paused(ready.tenant_id, ready.connection.id)

@@ -80,12 +80,11 @@ def resume(output: Output, slug: str) -> None:
 def _change(output: Output, slug: str, *, status: str) -> None:
     with lookup.work(f"hub tenant: {status}"):
         from tenants.context import tenant_scope
-        from tenants.models import Tenant
 
         found = lookup.tenant(slug)
-        with tenant_scope(found.id):
-            Tenant.objects.filter(id=found.id).update(status=status)
         found.status = status
+        with tenant_scope(found.id):
+            found.save(update_fields=["status"])
         values = _shown(found)
     output.result(values, f"tenant {slug} is {status}")
 
