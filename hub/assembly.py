@@ -19,6 +19,7 @@ from hub.ledger.settle import Settler
 from hub.pipeline.chat import Chat
 from hub.pipeline.connections import Connections
 from hub.pipeline.inbox import Inbox
+from hub.pipeline.inline import Inline
 from hub.pipeline.messages import History
 from hub.pipeline.outbox import Outbox
 from hub.pipeline.places import Places
@@ -59,6 +60,7 @@ class Parts:
     streams: Streams
     inbox: Inbox
     outbox: Outbox
+    inline: Inline
     pressure: Pressure
     turns: Turns
     runner: Runner | None
@@ -120,6 +122,7 @@ class Assembly:
             streams=streams,
             inbox=inbox,
             outbox=outbox,
+            inline=Inline(settler, outbox),
             pressure=Pressure(agents.warm, limit=float(self._settings.memory_limit_percent)),
             turns=turns,
             runner=runner,

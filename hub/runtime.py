@@ -20,6 +20,7 @@ from hub.pipeline.changed import Change
 from hub.pipeline.chat import Chat
 from hub.pipeline.connections import Connections
 from hub.pipeline.inbox import Inbox
+from hub.pipeline.inline import Inline
 from hub.pipeline.outbox import Outbox
 from hub.pipeline.pressure import Pressure
 from hub.pipeline.remote import RedisLink
@@ -44,6 +45,7 @@ class Runtime:
     streams: Streams
     chat: Chat
     outbox: Outbox
+    inline: Inline
     runner: Runner | None
     turns: Turns
     keys: Keys
@@ -110,6 +112,7 @@ class Runtime:
         self.keys, self.memory, self.agents = parts.keys, parts.memory, parts.agents
         self.connections, self.streams, self.chat = parts.connections, parts.streams, parts.chat
         self.inbox, self.outbox, self.turns = parts.inbox, parts.outbox, parts.turns
+        self.inline = parts.inline
         self.runner, self.pressure = parts.runner, parts.pressure
         self._wire()
 

@@ -32,6 +32,8 @@ class PartRow:
     expires: datetime
     live: bool = False
     """The row exists already (the message is being written on the platform); it gets its last text."""
+    due: datetime | None = None
+    """Not sent before this: a response that is held open may take it until then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,15 +132,15 @@ WITH input AS (
         live, receipt, detail, created)
     SELECT p.id, %(tenant)s, h.id, p.connection_id, i.turn_id, i.message_id, h.delivery_seq + p.nth, p.part_index,
            p.final, CASE WHEN now_ THEN 'sending' ELSE 'pending' END, now_::int,
-           CASE WHEN now_ THEN now() + %(lease)s ELSE now() END, p.expires_at,
+           CASE WHEN now_ THEN now() + %(lease)s ELSE coalesce(p.due, now()) END, p.expires_at,
            CASE WHEN now_ THEN %(worker)s::uuid END, CASE WHEN now_ THEN now() + %(lease)s END,
            p.address, p.part, '', '{}', false, '', '', now()
     FROM (
         SELECT *, row_number() OVER (PARTITION BY session_id ORDER BY part_index) AS nth FROM unnest(
             %(p_live)s::bool[], %(p_id)s::uuid[], %(p_session)s::uuid[], %(p_connection)s::uuid[],
             %(p_index)s::int[], %(p_final)s::bool[], %(p_address)s::bytea[], %(p_part)s::bytea[],
-            %(p_expires)s::timestamptz[]
-        ) AS u(live, id, session_id, connection_id, part_index, final, address, part, expires_at) WHERE NOT live
+            %(p_expires)s::timestamptz[], %(p_due)s::timestamptz[]
+        ) AS u(live, id, session_id, connection_id, part_index, final, address, part, expires_at, due) WHERE NOT live
     ) p
     JOIN held h ON h.id = p.session_id JOIN input i ON i.session_id = p.session_id
     CROSS JOIN LATERAL (SELECT i.send AND h.unsettled = 0 AND p.nth = 1 AS now_) AS x
@@ -250,4 +252,5 @@ class Committer:
             "p_address": literals.blobs(part.address for _, part in parts),
             "p_part": literals.blobs(part.part for _, part in parts),
             "p_expires": literals.moments(part.expires for _, part in parts),
+            "p_due": literals.moments(part.due for _, part in parts),
         }

@@ -10,6 +10,7 @@ POINTS = (
     "accept.after_commit",
     "webhook.before_answer",
     "claim.after_commit",
+    "inline.before_settle",
     "turn.before_run",
     "turn.first_delta",
     "round.before_keep",

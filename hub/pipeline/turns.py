@@ -196,7 +196,8 @@ class Turns:
             epoch=claimed.fence,
             held=claimed.fence == 0,
         )
-        run.live = LiveWriter.for_run(self._outbox, run) if not run.connection.adapter.capabilities.pull else None
+        grows = not run.connection.adapter.capabilities.pull and run.held_until is None
+        run.live = LiveWriter.for_run(self._outbox, run) if grows else None
         progressing = Progressing(self._partials, run, run.publisher)
         try:
             async with asyncio.timeout(TURN_LIMIT):

@@ -26,7 +26,9 @@ GROWING = ("live.after_open", "live.after_send", "checkpoint.after")
 """Points that only a long answer reaches; see `growing.py`."""
 BETWEEN = ("round.before_keep", "round.kept")
 """Points that only a turn of several rounds reaches; see `rounds.py`."""
-POINTS = tuple(name for name in crash.POINTS if name not in GROWING + BETWEEN)
+INLINE = ("inline.before_settle",)
+"""Points that only an answer in a response reaches; see the tests of the webhooks' door."""
+POINTS = tuple(name for name in crash.POINTS if name not in GROWING + BETWEEN + INLINE)
 _DYING = ("accept.before_commit", "accept.after_commit", "webhook.before_answer")
 
 
