@@ -8,6 +8,7 @@ import structlog
 from django.db import transaction
 from django.db.models import Model
 from django.db.models.signals import post_delete, post_save
+from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -38,11 +39,22 @@ def _row_changed(kind: Kind, *, instance: Any, using: str, created: bool = False
     if created:  # nobody remembers it yet
         return
     tenant_id = instance.id if kind == "tenant" else instance.tenant_id
+    if kind == "tenant" and not instance.vectors:
+        transaction.on_commit(partial(_drop_vectors, tenant_id), using=using)
     transaction.on_commit(partial(tell, Change(kind, tenant_id, instance.id)), using=using)
 
 
 def _key_revoked(*, tenant_id: UUID, key_id: UUID, **_: Any) -> None:
     transaction.on_commit(partial(tell, Change("key", tenant_id, key_id)))
+
+
+def _drop_vectors(tenant_id: UUID) -> None:
+    from hub.celery import app  # here: most processes that change a tenant need no Celery
+
+    try:
+        app.send_task("hub.upkeep.drop_vectors", args=[str(tenant_id)], retry=False)
+    except (OperationalError, OSError) as error:  # the periodic task does it ten minutes later
+        log.warning("vectors_not_dropped_yet", reason=type(error).__name__)
 
 
 def tell(change: Change) -> None:

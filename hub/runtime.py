@@ -139,6 +139,7 @@ class Runtime:
             self.connections.forget(change.id)
         elif change.kind == "tenant":
             self.connections.forget_tenant(change.tenant_id)
+            self.agents.specs.invalidate_tenant(change.tenant_id)
         elif change.kind == "agent":
             self.agents.specs.invalidate(change.tenant_id, change.id)
         for forget in self.forgetting:

@@ -113,6 +113,9 @@ class Tenant(models.Model):
     )
     suite = models.CharField(max_length=12, choices=Suite.choices, default=Suite.AES256GCM)
     language = models.CharField(max_length=12, default="en")
+    vectors = models.BooleanField(
+        db_default=True, help_text="Memory may store vectors, which stay unencrypted; without them it finds by words."
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

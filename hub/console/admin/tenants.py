@@ -74,7 +74,10 @@ class TenantAdmin(ConsoleAdmin):
         if obj is None:
             return ((None, {"fields": ("name", "slug", "plan", "zone", "language", "suite")}),)
         return (
-            (None, {"fields": ("name", "slug", "plan", "status", "zone", "language", "suite", "created_at")}),
+            (
+                None,
+                {"fields": ("name", "slug", "plan", "status", "zone", "language", "suite", "vectors", "created_at")},
+            ),
             (_("Used"), {"fields": ("standing",)}),
         )
 
