@@ -1,6 +1,6 @@
 """Make the parts of one process; each is handed what it needs by constructor, nothing is opened here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import aiohttp
@@ -33,9 +33,12 @@ from memory.embeddings.choice import choose
 from memory.memory import Memory
 from tenants import redis as redis_connections
 from tenants.crypto import MasterKeys, Vault
-from tenants.db.pools import Pools
+from tenants.db.pools import LIMITS, Pools
 
 _RUNS_TURNS = ("all", "runner")
+_LONGEST_COMMIT = 5.0
+"""Seconds after which a turn's transaction is ended by the server, or after its lease where that is shorter: a process
+that sleeps in the middle of a commit must not keep its tenant's rows from those who take its turns over."""
 
 
 @dataclass(slots=True)
@@ -70,11 +73,13 @@ class Parts:
 
 def make_stores(settings: Env) -> Stores:
     """Connections of one process; nothing is opened yet."""
+    longest = int(min(settings.lease_seconds, _LONGEST_COMMIT) * 1000)
     pools = Pools(
         settings.login_dsn,
         prefix=settings.db_role_prefix,
         pooler="transaction" if settings.database_pooler == "transaction" else "",
         direct_dsn=settings.direct_dsn,
+        limits={"app": replace(LIMITS["app"], transaction_ms=longest)},
     )
     return Stores(
         pools=pools,
