@@ -230,6 +230,7 @@ class Rig:
         self.program = await Program().__aenter__()
         self.http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
         hook = {"channel": "webhook", "credentials": self.program.credentials()}
+        chat = {"channel": "web", "credentials": {}}
         for platform in self.platforms.values():
             await platform.__aenter__()
         more = {
@@ -238,7 +239,11 @@ class Rig:
         }
         # Recall would make the first turns of a new folder wait for the sentence model, which is no fault.
         agent = {"policy": dict(self.policy), "tools": list(self.tools)}
-        wanted = {"tenant": f"t{secrets.token_hex(6)}", "agent": agent, "connections": {"hook": hook, **more}}
+        wanted = {
+            "tenant": f"t{secrets.token_hex(6)}",
+            "agent": agent,
+            "connections": {"hook": hook, "chat": chat, **more},
+        }
         made = await asyncio.to_thread(self.stack.call, "tests.faults.plant", wanted)
         self.planted = Planted(UUID(made["tenant"]), made["connections"])
         return self
