@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from hub.ledger.batching import Batcher
 from hub.ledger.live import FIND_JOURNAL, save_journals
 from hub.pipeline import crash, metrics
 from hub.pipeline.run import Fenced, Run
 from tenants.crypto import CellRef, Vault
+from tenants.db.batching import Batcher
 from tenants.db.pools import Pools
 
 Row = tuple[UUID, UUID, int, bytes]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from hub.ledger.batching import Batcher, Overloaded
+from tenants.db.batching import Batcher, Overloaded
 
 
 class Writer:
