@@ -12,16 +12,17 @@ class Writer:
     """A writer that stands still until it is let go."""
 
     def __init__(self) -> None:
-        self.go_on = asyncio.Event()
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
         self.written: list[str] = []
 
     async def __call__(self, items: Sequence[str]) -> Sequence[str]:
+        self.begun.set()
         await self.go_on.wait()
         self.written += items
         return items
 
 
-async def _fill(batcher: Batcher[str, str], owner: str, *, size: int = 1) -> int:
+async def _fill(batcher: Batcher[str, str], writer: Writer, owner: str, *, size: int = 1) -> int:
     """How many items of this owner the queue takes."""
     count = 0
     while True:
@@ -31,13 +32,13 @@ async def _fill(batcher: Batcher[str, str], owner: str, *, size: int = 1) -> int
             return count
         count += 1
         if count == 1:
-            await asyncio.sleep(0)  # the first one is with the writer
+            await writer.begun.wait()
 
 
 async def test_a_flood_leaves_room_for_others() -> None:
     writer = Writer()
     batcher: Batcher[str, str] = Batcher(writer, max_items=1, capacity=80)
-    assert await _fill(batcher, "flood") == 61, "alone: three quarters, beside what is being written"
+    assert await _fill(batcher, writer, "flood") == 61, "alone: three quarters, beside what is being written"
     calm = [batcher.enqueue(f"calm{n}", owner="calm") for n in range(19)]
     with pytest.raises(Overloaded):
         batcher.enqueue("flood", owner="flood")
@@ -55,9 +56,9 @@ async def test_others_present_a_flood_has_a_quarter() -> None:
     writer = Writer()
     batcher: Batcher[str, str] = Batcher(writer, max_items=1, capacity=80)
     batcher.enqueue("first", owner="calm")
-    await asyncio.sleep(0)
+    await writer.begun.wait()
     batcher.enqueue("second", owner="calm")
-    assert await _fill(batcher, "flood") == 20
+    assert await _fill(batcher, writer, "flood") == 20
     writer.go_on.set()
     await batcher.close()
 
@@ -65,7 +66,7 @@ async def test_others_present_a_flood_has_a_quarter() -> None:
 async def test_bytes_have_shares_too() -> None:
     writer = Writer()
     batcher: Batcher[str, str] = Batcher(writer, max_items=1, capacity=8000, capacity_bytes=1000)
-    assert await _fill(batcher, "flood", size=100) == 9
+    assert await _fill(batcher, writer, "flood", size=100) == 9
     batcher.enqueue("calm", owner="calm", size=100)
     writer.go_on.set()
     await batcher.close()
