@@ -29,6 +29,7 @@ SLOTS = {
     "hub.upkeep.summaries": 60,
     "hub.upkeep.workers": 600,
     "hub.upkeep.rollups": 120,
+    "hub.upkeep.vectors": 600,
 }
 """Seconds between two runs of a periodic task; a run belongs to the slot in which it was sent."""
 

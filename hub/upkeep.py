@@ -24,6 +24,7 @@ from hub.env import env
 from hub.rollups import roll_up
 from hub.summaries import pools_of
 from memory import tasks as memory_tasks
+from memory import vectors as stored_vectors
 from tenants import quotas
 from tenants.apps import MONTHS_AHEAD
 from tenants.db.partitions import ensure_partitions
@@ -113,6 +114,18 @@ def workers(self: "Task[..., int]") -> int:
 def rollups(self: "Task[..., int]") -> int:
     """Count the present hour and the one before it for the console's dashboard; catch up what was missed."""
     return _once(self, lambda: _with_pools(roll_up))
+
+
+@shared_task(name="hub.upkeep.vectors", bind=True)
+def vectors(self: "Task[..., int]") -> int:
+    """Remove vectors of tenants that have switched them off."""
+    return _once(self, lambda: _with_pools(stored_vectors.sweep))
+
+
+@shared_task(name="hub.upkeep.drop_vectors")
+def drop_vectors(tenant_id: str) -> int:
+    """The same for one tenant, at once; what is lost or comes later is found by `vectors`."""
+    return _with_pools(lambda pools: stored_vectors.drop(pools, UUID(tenant_id)))
 
 
 def _once(task: "Task[..., int]", work: Callable[[], int]) -> int:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -52,7 +52,8 @@ WHERE tenant_id = %s AND session_id = %s ORDER BY seq DESC LIMIT %s"""
 _CLAIM = """
 UPDATE memory_batch SET lease_until = now() + make_interval(secs => %s)
 WHERE tenant_id = %s AND id = %s AND state = 'claimed' AND (lease_until IS NULL OR lease_until < now())
-RETURNING session_id, subject_id, first_seq, last_seq, policy, attempts"""
+RETURNING session_id, subject_id, first_seq, last_seq, policy, attempts,
+    (SELECT t.vectors FROM tenant t WHERE t.id = memory_batch.tenant_id)"""
 
 _INSERT_SUMMARY = """
 INSERT INTO summary (id, tenant_id, session_id, subject_id, first_seq, last_seq, lines, text, by_model, body, shelf,
@@ -134,9 +135,11 @@ async def claim(conn: Connection, tenant_id: UUID, batch_id: UUID) -> tuple[Batc
     row = await cursor.fetchone()
     if row is None:
         return None
-    session_id, subject_id, first, last, policy, attempts = row
+    session_id, subject_id, first, last, stored, attempts, vectors = row
+    policy = _policy(stored)
+    policy = replace(policy, vectors=policy.vectors and vectors)  # as the tenant has it now, whatever was frozen
     key = Key(tenant_id=tenant_id, session_id=session_id, subject_id=subject_id)
-    return Batch(id=batch_id, key=key, first_seq=first, last_seq=last, policy=_policy(policy)), attempts
+    return Batch(id=batch_id, key=key, first_seq=first, last_seq=last, policy=policy), attempts
 
 
 def _policy(stored: dict[str, Any]) -> Policy:

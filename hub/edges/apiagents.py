@@ -12,6 +12,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from hub.edges.guard import Refused
 from hub.models import Connection
+from hub.pipeline.changed import Change
 from hub.pipeline.connections import LiveConnection, seal_credentials
 from hub.pipeline.inbox import AWAY
 from tenants.context import tenant_scope
@@ -49,6 +50,8 @@ _making = asyncio.Lock()
 
 async def agents(runtime: "Runtime", grant: KeyGrant) -> list[ApiAgent]:
     """The agents that the key may call, at most five seconds old. Raises Refused (503)."""
+    if _forget not in runtime.forgetting:
+        runtime.forgetting.append(_forget)
     known = _known.get(grant.tenant_id)
     if known is None or known[0] < time.monotonic():
         known = (time.monotonic() + LIFE_SECONDS, await _read(runtime, grant.tenant_id))
@@ -77,6 +80,11 @@ async def connection(runtime: "Runtime", grant: KeyGrant, model: str) -> LiveCon
     if live is None or not live.active:
         raise Refused(403, "api_disabled", "calls by API are switched off for this agent")
     return live
+
+
+def _forget(change: Change) -> None:
+    if change.kind in ("agent", "connection"):
+        _known.pop(change.tenant_id, None)
 
 
 def _away() -> Refused:
