@@ -10,7 +10,7 @@ from celery.beat import Scheduler
 from prometheus_client import Counter
 from typing_extensions import override
 
-SENT = Counter("hub_beat_sent_total", "Periodic tasks that this beat sent, by job.", ["job"])
+SENT = Counter("hub_beat_sent_total", "Periodic tasks that this beat sent, by name.", ["task"])
 LONGEST_SLEEP = 30
 """Seconds between two looks at the schedule: also the sign of life that the probes see."""
 
