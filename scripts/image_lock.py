@@ -37,7 +37,8 @@ def closure(is_root: Callable[[str, frozenset[str]], bool]) -> str:
         more = {name for name, (_, wanted) in known.items() if name not in kept | LEFT_OUT and wanted & kept}
         kept |= more
         grown = bool(more)
-    return HEAD + "".join(known[name][0] for name in sorted(kept))
+    lines = (line for name in sorted(kept) for line in known[name][0].splitlines())
+    return HEAD + "".join(f"{line}\n" for line in lines if line and not line.lstrip().startswith("#"))
 
 
 def locks() -> dict[Path, str]:
