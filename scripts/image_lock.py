@@ -1,4 +1,4 @@
-"""Write the image's locks from requirements.lock: what runs (deploy/requirements.lock) and what builds (deploy/build.lock).
+"""Write the image's locks from requirements.lock: what runs (deploy/requirements.lock), what builds (build.lock).
 
 `python scripts/image_lock.py` rewrites both, without a network; `--check` only says whether they are up to date. The
 lock names for each package who wants it, so a part of it is a walk from the roots.

@@ -22,7 +22,7 @@ def example(path: Path = EXAMPLE) -> dict[str, str]:
 
 
 def interpolated(value: Any, given: Mapping[str, str]) -> Any:
-    """The document with ${NAME}, ${NAME:-default} and ${NAME:?message} replaced. Raises KeyError where one is missing."""
+    """The document with ${NAME}, ${NAME:-default} and ${NAME:?message} replaced. Raises KeyError for a missing one."""
     if isinstance(value, dict):
         return {key: interpolated(item, given) for key, item in value.items()}
     if isinstance(value, list):

@@ -59,7 +59,7 @@ def dockerfile(path: Path = DOCKERFILE) -> Iterator[str]:
 
 
 def _final(final: Sequence[tuple[str, str]]) -> Iterator[str]:
-    has = {name: value for name, value in final}
+    has = dict(final)
     user = has.get("USER", "root").split(":")[0]
     if not user.isdigit() or int(user) == 0:
         yield f"Dockerfile: USER must be a number that Kubernetes can see not to be root, not {user}"

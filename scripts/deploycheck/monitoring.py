@@ -38,9 +38,14 @@ def recorded() -> set[str]:
     return {rule["record"] for rule in rules("recording.rules.yaml")}
 
 
+def names(expression: str) -> set[str]:
+    """The metrics that a query asks for."""
+    return set(_NAME.findall(_STRING.sub('""', expression)))
+
+
 def unknown(expression: str) -> set[str]:
     """Names in a query that nothing exposes or records."""
-    return set(_NAME.findall(_STRING.sub('""', expression))) - metrics() - recorded()
+    return names(expression) - metrics() - recorded()
 
 
 def alerting() -> Iterator[str]:
@@ -52,7 +57,10 @@ def alerting() -> Iterator[str]:
     for title, rule in alerts.items():
         for name in sorted(unknown(rule["expr"])):
             yield f"alert {title}: nothing exposes {name}"
-        if rule["labels"].get("severity") not in {"page", "ticket"} or not {"summary", "action"} <= rule["annotations"].keys():
+        if (
+            rule["labels"].get("severity") not in {"page", "ticket"}
+            or not {"summary", "action"} <= rule["annotations"].keys()
+        ):
             yield f"alert {title}: it does not say how grave it is, or what to do"
     for title, limit in WANTED.items():
         if limit not in alerts.get(title, {"expr": ""})["expr"]:
@@ -81,7 +89,11 @@ def dashboard() -> Iterator[str]:
     taken: set[tuple[int, int]] = set()
     for panel in found["panels"]:
         place = panel["gridPos"]
-        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
         if cells & taken or place["x"] + place["w"] > 24:
             yield f"hub.json: {panel['title']} lies over another panel"
         taken |= cells
