@@ -4,7 +4,7 @@ A test compares it with kubectl's where that is installed. Anything else in a ku
 checked is what is rolled out.
 """
 
-import copy
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,8 @@ def render(folder: Path) -> list[Object]:
 
 
 def load(path: Path) -> list[Object]:
-    """The objects of a file; aliases in it are made independent of each other."""
-    return [copy.deepcopy(one) for one in yaml.safe_load_all(path.read_text(encoding="utf-8")) if one]
+    """The objects of a file; what an anchor gave to several places is made independent."""
+    return [json.loads(json.dumps(one)) for one in yaml.safe_load_all(path.read_text(encoding="utf-8")) if one]
 
 
 def _generate(objects: list[Object], generator: Object, folder: Path) -> None:

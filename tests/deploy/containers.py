@@ -1,4 +1,4 @@
-"""The compose file's services as plain processes: its commands, its environment, servers of the test in their places."""
+"""The compose file's services as plain processes: its commands, its environment, servers of the test's own."""
 
 import asyncio
 import base64
