@@ -1,9 +1,10 @@
-"""`python -m hub.background worker …`: Celery as a container runs it, with a small door for probes beside it.
+"""`python -m hub.background FD worker|beat …`: Celery as a container runs it, with a small door for probes beside it.
 
 The door is a thread: it answers while tasks run in processes of their own, and tells how long ago the main loop turned.
 """
 
 import hmac
+import socket
 import sys
 import threading
 import time
@@ -98,20 +99,22 @@ def handler(answer: Callable[[str], tuple[int, str]], *, token: str) -> type[Bas
 
 
 @contextmanager
-def open_door(found: Env, answer: Callable[[str], tuple[int, str]]) -> Iterator[int]:
-    """Answer on HUB_BIND and PORT while the block runs; gives the port."""
+def open_door(listener: socket.socket, found: Env, answer: Callable[[str], tuple[int, str]]) -> Iterator[None]:
+    """Answer on this socket while the block runs."""
     token = found.metrics_token.get_secret_value() if found.metrics_token else ""
-    server = ThreadingHTTPServer((found.bind, found.port), handler(answer, token=token))
+    server = ThreadingHTTPServer(("", 0), handler(answer, token=token), bind_and_activate=False)
+    server.socket.close()
+    server.socket = listener
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="door", daemon=True).start()
     try:
-        yield int(server.server_address[1])
+        yield
     finally:
         server.shutdown()
         server.server_close()
 
 
-def main(role: str, *line: str) -> None:
+def main(descriptor: str, role: str, *line: str) -> None:
     """Run Celery with this command line until SIGTERM."""
     found = env()
     pulse = Pulse(time.monotonic())
@@ -121,7 +124,7 @@ def main(role: str, *line: str) -> None:
         heartbeat_sent.connect(pulse.beat, weak=False)
     else:
         Slots.ticked = pulse.beat
-    with open_door(found, pulse.answer):
+    with open_door(socket.socket(fileno=int(descriptor)), found, pulse.answer):
         app.start(["--quiet", *line])
 
 

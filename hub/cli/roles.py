@@ -2,36 +2,40 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
-from typing import Final, NoReturn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NoReturn
 
-from hub.cli.celery_line import celery_line
-from hub.cli.supervisor import open_port
-from hub.env import Env, child_environment
+from hub.env import child_environment
 
+if TYPE_CHECKING:
+    from hub.env import Env
 
-def _serving(_role: str, env: Env) -> tuple[list[str], dict[str, str]]:
-    """The module with its arguments, and what changes in its environment: the port is open before it begins."""
-    listener = open_port(env)
-    port = str(listener.getsockname()[1])
-    return ["hub.cli.web", str(listener.detach())], {"PORT": port}
-
-
-def _celery(role: str, env: Env) -> tuple[list[str], dict[str, str]]:
-    return ["hub.background", role, *celery_line(role, env)], {}
-
-
-ROLES: Final[Mapping[str, Callable[[str, Env], tuple[list[str], dict[str, str]]]]] = {
-    "gateway": _serving,
-    "runner": _serving,
-    "worker": _celery,
-    "beat": _celery,
-}
+ROLES: Final = ("gateway", "runner", "worker", "beat")
 """What a container can be."""
 
 
-def become(role: str, env: Env) -> NoReturn:
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A role about to begin: its module with arguments, and the port that it will answer on."""
+
+    role: str
+    module: tuple[str, ...]
+    port: int
+
+
+def prepare(role: str, env: "Env") -> Start:
+    """Open the role's port, so that an address in use is told before anything begins. Raises CommandFailed."""
+    from hub.cli.celery_line import celery_line
+    from hub.cli.supervisor import open_port
+
+    listener = open_port(env)
+    port, descriptor = int(listener.getsockname()[1]), str(listener.detach())
+    if role in ("gateway", "runner"):
+        return Start(role, ("hub.cli.web", descriptor), port)
+    return Start(role, ("hub.background", descriptor, role, *celery_line(role, env)), port)
+
+
+def become(start: Start) -> NoReturn:
     """Go on as this role under the same process id, which gets the container's signals."""
-    module, changes = ROLES[role](role, env)
-    environment = child_environment(HUB_ROLE=role, **changes)
-    os.execve(sys.executable, [sys.executable, "-m", *module], environment)  # noqa: S606 - no shell is wanted
+    environment = child_environment(HUB_ROLE=start.role, PORT=str(start.port))
+    os.execve(sys.executable, [sys.executable, "-m", *start.module], environment)  # noqa: S606 - no shell is wanted
