@@ -11,7 +11,7 @@ import pytest
 
 from scripts.deploycheck import monitoring
 from scripts.deploycheck.kubernetes import shapes
-from tests.deploy.containers import DRAIN, TOKEN, Machine, answered, machine
+from tests.deploy.containers import TOKEN, Machine, answered, machine
 from tests.support.platforms.webhook import FakeProgram
 
 pytestmark = pytest.mark.xdist_group("deploy")
@@ -44,9 +44,7 @@ async def test_each_role_runs_alone_answers_and_ends_in_order(prepared: Machine)
         async with http.post(runner.address + path, data=b"{}") as answer:
             assert answer.status == 404  # a runner has no door
         ends = await asyncio.gather(*(asyncio.to_thread(one.stop) for one in running))
-        logs = {one.service: one.tail() for one in running}
-        assert [code for code, _ in ends] == [0] * len(running), (ends, logs)
-        assert max(seconds for _, seconds in ends) < DRAIN + 10, ends
+        assert ends == [0] * len(running), {one.service: one.tail() for one in running}
 
 
 async def test_the_same_hub_in_one_command(prepared: Machine) -> None:
@@ -56,9 +54,7 @@ async def test_the_same_hub_in_one_command(prepared: Machine) -> None:
         whole = prepared.run("all", command, prepared.environment("worker"))
         await whole.ready(http)
         assert await answered(whole, path, program, http, "hello")
-        code, seconds = await asyncio.to_thread(whole.stop)
-        assert code == 0, whole.tail()
-        assert seconds < DRAIN + 10
+        assert await asyncio.to_thread(whole.stop) == 0, whole.tail()
 
 
 def missing(exposed: str) -> set[str]:
