@@ -8,7 +8,8 @@ from hub.env import select_settings
 select_settings()
 django.setup(set_prefix=False)
 
-from hub.edges.root import Probes, Root  # noqa: E402 (reads models and settings, so Django comes first)
+from hub.edges.probes import Counted, Probes  # noqa: E402 (reads models and settings, so Django comes first)
+from hub.edges.root import Root  # noqa: E402
 
-application = Root(get_asgi_application())
-probes = Probes()
+application = Counted(Root(get_asgi_application()))
+probes = Counted(Probes(application))

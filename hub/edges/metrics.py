@@ -1,8 +1,8 @@
 """`/metrics` for Prometheus, and what the doors count. Details are for this machine or for who holds the token."""
 
 import hmac
-from collections.abc import Iterator, MutableMapping
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from prometheus_client import REGISTRY, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -30,17 +30,6 @@ REQUESTS: Final = Counter(
     "hub_http_requests_total", "Requests answered, by door and class of answer.", ["door", "answer"]
 )
 BACKLOG: Final = Backlog()
-
-
-def counted(door: str, send: Send) -> Send:
-    """`send`, which counts the answer's head; `door` is one of the few that there are."""
-
-    async def counting(message: MutableMapping[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            REQUESTS.labels(door, f"{message['status'] // 100}xx").inc()
-        await send(message)
-
-    return counting
 
 
 def known_channel(text: str) -> str:

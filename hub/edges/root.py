@@ -14,7 +14,7 @@ from hub.edges.chat import ChatSocket
 from hub.edges.completions import completions, models
 from hub.edges.health import health
 from hub.edges.http import Receive, Scope, Send, respond_json
-from hub.edges.metrics import counted, metrics
+from hub.edges.metrics import metrics
 from hub.edges.sse import ChatStream, speak
 from hub.edges.webhooks import webhooks
 from hub.runtime import current_runtime, get_runtime
@@ -75,39 +75,20 @@ class Root:
         """Answer one request or socket, or live as long as the server."""
         kind = scope["type"]
         if kind == "http":
-            door, app = self._door(scope["path"])
-            await app(scope, receive, counted(door, send))
+            await self._door(scope["path"])(scope, receive, send)
         elif kind == "websocket":
             await _socket(scope, receive, send)
         else:
             await _live(receive, send)
 
-    def _door(self, path: str) -> tuple[str, App]:
-        """The door's name in metrics, and the door."""
+    def _door(self, path: str) -> App:
         exact = _EXACT.get(path)
         if exact is not None:
-            return path, exact
+            return exact
         for prefix, app in _PREFIXED:
             if path.startswith(prefix):
-                return prefix, app
-        return "pages", self._pages
-
-
-class Probes:
-    """The root application of a process without doors."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer health and metrics; everything else is not here."""
-        if scope["type"] == "lifespan":
-            await _live(receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 4404})
-        elif scope["path"] == "/metrics":
-            await metrics(scope, receive, send)
-        elif scope["path"].startswith("/health/"):
-            await health(scope, receive, send)
-        else:
-            await no_door(scope, receive, send)
+                return app
+        return self._pages
 
 
 async def _socket(scope: Scope, receive: Receive, send: Send) -> None:
