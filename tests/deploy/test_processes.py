@@ -12,6 +12,7 @@ import pytest
 from scripts.deploycheck import monitoring
 from scripts.deploycheck.kubernetes import shapes
 from tests.deploy.containers import TOKEN, Machine, answered, machine
+from tests.deploy.scraping import prometheus
 from tests.support.platforms.webhook import FakeProgram
 
 pytestmark = pytest.mark.xdist_group("deploy")
@@ -40,6 +41,13 @@ async def test_each_role_runs_alone_answers_and_ends_in_order(prepared: Machine)
         for one in running:
             assert (await one.get(http, "/health/live"))[0] == 200
             assert (await one.get(http, "/nothing"))[0] == 404
+        targets = {one.address.removeprefix("http://"): one.service for one in running}
+        async with prometheus(prepared.folder, targets, TOKEN, http) as watching:
+            if watching is not None:
+                await watching.until('up{job="hub"} == 1', len(running))
+                assert {one["role"] for one, _ in await watching.until("max by (role) (hub_workers)", 2)}
+                await watching.until("hub:turns_used:ratio", 1)
+                assert not await watching.values('ALERTS{alertname="HubDatabaseUnseen"}')
         runner = next(one for one in running if one.service == "runner")
         async with http.post(runner.address + path, data=b"{}") as answer:
             assert answer.status == 404  # a runner has no door
