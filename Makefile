@@ -18,6 +18,7 @@ check: install
 	$(PY) -m mypy $(PACKAGES)
 	.venv/bin/lint-imports
 	$(PY) manage.py makemigrations --check --dry-run
+	$(PY) -m scripts.deploycheck
 
 bench: install
 	$(PY) -m tests.benchmarks

@@ -1,15 +1,19 @@
 """Periodic care of rows: each task may run twice, late or not at all for a while without harm.
 
 A slot is run once where Redis says who took it; where Redis does not answer it is run anyway, because every task looks
-at rows and changes only what is not yet as it should be.
+at rows and changes only what is not yet as it should be. A lock in PostgreSQL keeps two runs of one job apart, however
+many beats and workers there are and whatever Redis has forgotten.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import hashlib
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, LiteralString
 from uuid import UUID
 
+import psycopg
 import structlog
 from celery import Task, shared_task
 from django.conf import settings
@@ -135,11 +139,24 @@ def _once(task: "Task[..., int]", work: Callable[[], int]) -> int:
     if not _take(job, slot(job) if number is None else int(number), holder=str(task.request.id)):
         RAN.labels(job, "taken").inc()
         return 0
-    count = work()
+    with _alone(job) as alone:
+        if not alone:
+            RAN.labels(job, "busy").inc()
+            return 0
+        count = work()
     RAN.labels(job, "done").inc()
     if count:
         log.info("upkeep_done", job=job, rows=count)
     return count
+
+
+@contextmanager
+def _alone(job: str) -> Iterator[bool]:
+    """Whether no other process runs the job while the block runs. The lock ends with its connection at the latest."""
+    key = int.from_bytes(hashlib.sha256(job.encode()).digest()[:8], "big", signed=True)
+    with psycopg.connect(env().direct_dsn, autocommit=True, connect_timeout=10, application_name="hub-upkeep") as conn:
+        row = conn.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone()
+        yield bool(row and row[0])
 
 
 def _take(job: str, number: int, *, holder: str) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Run it": {
         "up": "Start the hub and keep it running until Ctrl-C.",
+        "run": "Run one role alone, for containers.",
         "status": "What runs: processes, queues, lag.",
         "doctor": "Check everything and say what to do.",
         "chat": "Talk to an agent from the terminal.",

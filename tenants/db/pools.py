@@ -144,6 +144,18 @@ class Pools:
             await self._direct.close()
             self._direct = None
 
+    def sizes(self) -> dict[tuple[str, str], int]:
+        """Per pool: connections `idle` and `busy`, the `most` it may have, and callers `waiting` for one."""
+        found = {}
+        for role, pool in self._pools.items():
+            stats = pool.get_stats()
+            idle = stats.get("pool_available", 0)
+            found[role, "idle"] = idle
+            found[role, "busy"] = stats.get("pool_size", 0) - idle
+            found[role, "most"] = stats.get("pool_max", 0)
+            found[role, "waiting"] = stats.get("requests_waiting", 0)
+        return found
+
     @asynccontextmanager
     async def app(self, tenant_id: UUID) -> AsyncIterator[AsyncConnection[Any]]:
         """One transaction that sees and changes this tenant's rows only."""

@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='tenant',
             name='vectors',
-            field=models.BooleanField(db_default=True, help_text='Memory may store vectors, which stay unencrypted; without them it finds by words.'),
+            field=models.BooleanField(db_default=True, help_text='Memory may store vectors, which stay unencrypted; without them it finds by words.', verbose_name='vectors'),
         ),
     ]
