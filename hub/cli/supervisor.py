@@ -62,11 +62,13 @@ class Supervisor:
         async with self._servers(env):
             try:
                 shown = await self._prepare(port)
-                for child in self._plan(env, listener):
-                    await self._children.start(child)
-                if listener is not None:
+                plan = self._plan(env, listener)
+                if listener is not None:  # people first: the others would take the processors while it starts
+                    await self._children.start(plan.pop(0))
                     await self._first_answer(env)
                     self._greet(env, shown)
+                for child in plan if not self._stop.is_set() else ():
+                    await self._children.start(child)
                 await self._stop.wait()
             finally:
                 self._output.progress("stopping; press Ctrl-C again to skip waiting for open streams")
