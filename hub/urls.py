@@ -6,11 +6,12 @@ from django.views.generic import RedirectView
 from django.views.i18n import set_language
 
 from hub.console.admin import site
-from hub.console.chat_page import chat_page
+from hub.console.chat_page import chat_page, widget
 
 urlpatterns = [
     path("", chat_page, name="chat"),
     path("chat/<str:public_id>", chat_page, name="chat-of"),
+    path("widget.js", widget, name="widget"),
     path("favicon.ico", RedirectView.as_view(url=static("chat/icon.svg"))),
     path("admin/", site.urls),
     path("api/", include("hub.edges.rest.urls")),

@@ -1,9 +1,16 @@
-"""The chat page: one HTML document, its own style and modules, nothing from anywhere else."""
+"""The chat page and the script of the widget: one element, served by the hub, nothing from anywhere else."""
 
+import gzip
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Final
 
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.utils.translation import get_language
 from django.views.decorators.http import require_safe
 
@@ -16,20 +23,61 @@ POLICY: Final = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
+        "img-src 'self' data: blob:",
         "connect-src 'self'",
+        "require-trusted-types-for 'script'",
         "form-action 'none'",
         "base-uri 'none'",
         "frame-ancestors 'none'",
     )
 )
+BUILT: Final = Path(__file__).resolve().parent.parent / "static" / "chat" / "widget.js"
+SOME_MINUTES: Final = "public, max-age=300, stale-while-revalidate=86400"
+FOR_EVER: Final = "public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """The built widget as it is sent."""
+
+    plain: bytes
+    packed: bytes
+    version: str
+
+
+@cache
+def script() -> Script:
+    """The widget's script, read once: an upgrade starts new processes."""
+    plain = BUILT.read_bytes()
+    return Script(plain, gzip.compress(plain, 9, mtime=0), hashlib.sha256(plain).hexdigest()[:20])
+
+
+@require_safe
+def widget(request: HttpRequest) -> HttpResponse:
+    """`/widget.js`, for pages of any site: it says nothing about anybody. For ever under the address of its version."""
+    built = script()
+    packed = "gzip" in request.headers.get("Accept-Encoding", "")
+    etag = f'"{built.version}{"-gzip" if packed else ""}"'
+    answer = HttpResponse(built.packed if packed else built.plain, content_type="text/javascript; charset=utf-8")
+    if packed:
+        answer["Content-Encoding"] = "gzip"
+    answer["ETag"] = etag
+    answer["Cache-Control"] = FOR_EVER if request.GET.get("v") == built.version else SOME_MINUTES
+    answer["Access-Control-Allow-Origin"] = "*"
+    answer["Cross-Origin-Resource-Policy"] = "cross-origin"
+    patch_vary_headers(answer, ("Accept-Encoding",))
+    found = get_conditional_response(request, etag=etag, response=answer)
+    return found if isinstance(found, HttpResponse) else answer
 
 
 @require_safe
 def chat_page(request: HttpRequest, public_id: str = "") -> HttpResponse:
     """The page of a web connection, of the demo's where none is named. Whether it may be used, the socket decides."""
-    context = {"public_id": public_id or demo_public_id(), "language": get_language() or "en"}
+    context = {
+        "public_id": public_id or demo_public_id(),
+        "language": get_language() or "en",
+        "script": f"{reverse('widget')}?v={script().version}",
+    }
     response = TemplateResponse(request, "chat/page.html", context)
     response["Content-Security-Policy"] = POLICY
     response["Cache-Control"] = "no-cache"

@@ -29,6 +29,7 @@ export class Line {
   #misses = 0;
   #events = false;
   #ended = true;
+  #asked = "";
   #life = new AbortController();
 
   // `base` is the hub's address without a slash at its end.
@@ -64,8 +65,8 @@ export class Line {
   // Whether it was handed over; the acknowledgement says that it is stored.
   async say(message: Outgoing): Promise<void> {
     const { id, text, attachments, edits, form } = message;
-    const sent = (attachments ?? []).map(({ upload }) => ({ upload }));
-    const frame = { type: "say", client_id: id, text, edits, form, attachments: sent.length ? sent : undefined };
+    const words = message.again ? {} : { text, attachments: attachments?.map(({ upload }) => ({ upload })) };
+    const frame = { type: "say", client_id: id, edits, form, ...words };
     if (!this.#events) return void this.#send(frame);
     const answer = await this.#ask("messages", frame);
     if (answer.token) this.#store.keep({ token: answer.token, session: answer.session ?? "" });
@@ -270,8 +271,6 @@ export class Line {
       }
     }
   }
-
-  #asked = "";
 
   async #identifyOnce(): Promise<void> {
     this.#asked = this.identity;

@@ -89,6 +89,7 @@ export interface Outgoing {
   at: number;
   attachments?: Attachment[];
   edits?: string;
+  again?: boolean; // the earlier message's own words once more: `text` is only shown
   form?: Record<string, string>;
 }
 
@@ -102,12 +103,13 @@ export interface Frame {
   settings?: Partial<Settings>;
   identified?: boolean;
   read?: number;
-  unread?: number;
+  now?: string;
   client_id?: string;
   seq?: number;
   id?: string;
   status?: string;
   reason?: string;
+  duplicate?: boolean;
   message?: Message | string;
   code?: string;
   retry_after?: number;

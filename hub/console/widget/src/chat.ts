@@ -1,0 +1,374 @@
+// The conversation: the line to the hub, what waits to be sent, and what is shown, tied together.
+
+import { Composer } from "./composer.js";
+import { askForm } from "./form.js";
+import { Line } from "./line.js";
+import { Log } from "./log.js";
+import { Panel } from "./panel.js";
+import { newId, Store } from "./store.js";
+import { PLAIN, type Attachment, type Frame, type LineState, type Message, type Outgoing, type Settings } from "./types.js";
+import type { Words } from "./words.js";
+
+const MOST_UNSENT = 50;
+const PAGE = 50;
+const SLOW_SECONDS = 2.5; // a line that is away for less is not worth a word
+const BOUNDARY_RETRIES = new Set(["rate_limited", "unavailable", "busy"]);
+const IDENTITY_ERRORS = new Set(["bad_identity", "identity_expired", "identity_off"]);
+
+export interface Around {
+  base: string;
+  publicId: string;
+  words: Words;
+  page: boolean;
+  // Whether the visitor can see the conversation now.
+  visible(): boolean;
+  close(): void;
+  popOut(): void;
+  painted(settings: Settings): void;
+  tell(event: string, detail?: unknown): void;
+}
+
+export class Chat {
+  readonly panel: Panel;
+  readonly store: Store;
+  readonly line: Line;
+  #log: Log;
+  #composer: Composer;
+  #tabs: BroadcastChannel | null = null;
+  #settings: Settings = PLAIN;
+  #identified = false;
+  #read = 0;
+  #since = "";
+  #told = -1;
+  #slow = 0;
+  #asking = false;
+  #token = ""; // the one of this page's line
+
+  constructor(private around: Around) {
+    const { words, base, publicId } = around;
+    this.store = new Store(`hub-chat:${publicId}`);
+    this.line = new Line(base, publicId, this.store);
+    this.panel = new Panel(words, {
+      close: around.close,
+      popOut: around.popOut,
+      anew: () => this.anew(),
+      say: (text) => this.say(text),
+      drop: (files) => this.#composer.add(files),
+      address: (path) => this.#address(path),
+    }, around.page);
+    this.#log = new Log(words, {
+      say: (text) => this.say(text),
+      resend: (message) => this.#post({ ...message, id: newId(), at: Date.now() }),
+      edit: (message) => this.#composer.edit(message),
+      again: (message) => this.#again(message),
+      older: (before) => void this.line.history(before, PAGE).catch(() => {}),
+      seen: () => this.seen(),
+      address: (path) => this.#address(path),
+      mayShow: (url) => this.#settings.remote_images || url.startsWith(`${base}/`),
+      face: () => this.panel.face(),
+      agent: () => this.panel.agent,
+    }, this.panel.empty);
+    this.#composer = new Composer(words, {
+      send: (text, attachments, edits) => this.#write(text, attachments, edits),
+      stop: () => this.stop(),
+      uploadsTo: () => `${base}/sse/chat/${encodeURIComponent(publicId)}/uploads`,
+      tell: (text) => this.panel.notice(text, { seconds: 8, tone: "bad" }),
+    }, this.store);
+    this.panel.fill(this.#log.node, this.#log.down, this.#composer.node);
+    this.line.onframe = (frame) => this.#heard(frame);
+    this.line.onstate = (state) => this.#entered(state);
+    this.#joinTabs(publicId);
+    this.apply(this.store.kept.settings ?? {});
+  }
+
+  get answering(): boolean {
+    return this.#log.answering;
+  }
+
+  get editing(): boolean {
+    return this.#composer.editing;
+  }
+
+  get unread(): number {
+    return this.#log.unread(this.#read);
+  }
+
+  focus(): void {
+    const box = this.panel.node.querySelector<HTMLElement>("#ask :is(input, textarea, select)");
+    (box ?? this.#composer.text).focus({ preventScroll: true });
+  }
+
+  toEnd(): void {
+    this.#log.toEnd();
+  }
+
+  // How the tenant wants it to look.
+  apply(settings: Partial<Settings>): void {
+    this.#settings = { ...this.#settings, ...settings };
+    this.panel.paint(this.#settings);
+    this.#composer.uploads = this.#settings.uploads;
+    this.around.painted(this.#settings);
+    this.#show();
+  }
+
+  unavailable(text: string): void {
+    this.panel.notice(text, { tone: "bad" });
+    this.panel.state("closed");
+    this.#composer.enable(false);
+    this.panel.empty.hidden = !this.#log.isEmpty;
+  }
+
+  destroy(): void {
+    clearTimeout(this.#slow);
+    this.line.destroy();
+    this.#tabs?.close();
+  }
+
+  // ---- what the visitor does ----
+
+  say(text: string): boolean {
+    const words = text.trim();
+    return Boolean(words) && this.#write(words, [], "");
+  }
+
+  stop(): void {
+    this.line.stop().catch(() => {});
+  }
+
+  anew(): void {
+    this.#tabs?.postMessage({ anew: true });
+    this.#startOver();
+  }
+
+  // On another page of the visitor the store is forgotten already, and may know the next visitor by now.
+  #startOver(forget = true): void {
+    this.line.close();
+    this.line.identity = "";
+    this.store.cursor = "";
+    if (forget) this.store.forget();
+    this.#log.clear();
+    this.#read = 0;
+    this.line.open();
+    this.#show();
+    if (forget && this.around.visible()) this.focus();
+    this.around.tell("anew");
+  }
+
+  // Everything up to the last message has been in front of the visitor's eyes.
+  seen(): void {
+    const last = this.#log.last;
+    if (last > this.#read && this.around.visible() && this.#log.atEnd && this.line.ready) {
+      this.#read = last;
+      this.line.read(last).catch(() => {}); // it is said again with the next message
+    }
+    this.#count();
+  }
+
+  #write(text: string, attachments: Attachment[], edits: string): boolean {
+    const form = this.store.kept.session ? undefined : (this.store.kept.form ?? undefined);
+    return this.#post({
+      id: newId(),
+      text,
+      at: Date.now(),
+      ...(attachments.length && { attachments }),
+      ...(edits && { edits }),
+      ...(form && { form }),
+    });
+  }
+
+  #again(message: Message): void {
+    this.#post({ id: newId(), text: message.text, at: Date.now(), edits: message.id, again: true, attachments: message.attachments });
+  }
+
+  #post(message: Outgoing): boolean {
+    if (this.store.unsent().length >= MOST_UNSENT) {
+      this.panel.notice(this.around.words.say("full"), { seconds: 8, tone: "bad" });
+      return false;
+    }
+    this.store.put(message);
+    this.#log.pend(message);
+    this.#show();
+    if (this.line.state === "resting") this.line.open();
+    void this.#send(message);
+    this.around.tell("sent", { id: message.id, text: message.text });
+    return true;
+  }
+
+  async #send(message: Outgoing): Promise<void> {
+    if (!this.line.ready) return;
+    try {
+      await this.line.say(message);
+    } catch {
+      // The line is gone; the next welcome sends it again under the same id.
+    }
+  }
+
+  // Everything that was never acknowledged, in order, under the same ids.
+  async #flush(): Promise<void> {
+    for (const message of this.store.unsent()) await this.#send(message);
+  }
+
+  // ---- what the hub says ----
+
+  #heard(frame: Frame): void {
+    const act = this.#frames[frame.type];
+    if (!act) return; // types to come
+    act(frame);
+    this.#show();
+  }
+
+  #frames: Record<string, (frame: Frame) => void> = {
+    welcome: (frame) => {
+      if (frame.changed) this.#log.clear();
+      if (frame.settings) this.#keepSettings(frame.settings);
+      this.#identified = frame.identified ?? false;
+      this.#read = frame.read ?? 0;
+      this.#since = frame.now ?? "";
+      this.#token = frame.token ?? "";
+      this.#tabs?.postMessage({ token: frame.token });
+      for (const message of this.store.unsent()) this.#log.pend(message);
+      void this.#flush();
+    },
+    session: (frame) => {
+      if (frame.changed) this.#log.clear();
+      if (frame.changed) this.#read = 0;
+      for (const message of this.store.unsent()) this.#log.pend(message);
+    },
+    identified: () => {
+      this.#identified = true;
+      this.around.tell("identified");
+    },
+    ack: (frame) => this.#acknowledged(frame),
+    message: (frame) => this.#stored(frame.message as Message),
+    begin: (frame) => {
+      this.#log.begin(frame.turn_id ?? "");
+      this.#log.text("", true);
+    },
+    reset: (frame) => {
+      this.#log.begin(frame.turn_id ?? "");
+      this.#log.text("", true);
+    },
+    restart: () => this.#log.text("", true),
+    delta: (frame) => this.#log.text(frame.text ?? ""),
+    status: (frame) => this.#log.doing(frame),
+    gap: (frame) => this.#log.gap(frame.text ?? ""),
+    missed: (frame) => this.#log.dropTo(frame.after ?? 0),
+    history: (frame) => this.#log.page(frame.messages ?? [], frame.more ?? false),
+    read: (frame) => {
+      this.#read = Math.max(this.#read, frame.seq ?? 0);
+    },
+    error: (frame) => this.#refused(frame),
+  };
+
+  #acknowledged(frame: Frame): void {
+    const { client_id: id = "", seq = 0, status } = frame;
+    this.store.sent(id);
+    if (this.#log.has(seq)) this.#log.forget(id);
+    if (status === "accepted" && !frame.duplicate) this.#log.expect(seq);
+    const { say } = this.around.words;
+    if (status === "noted") this.panel.notice(say("noted"), { seconds: 8 });
+  }
+
+  #stored(message: Message): void {
+    if (message.client_id) this.store.sent(message.client_id);
+    if (!this.#log.store(message)) return;
+    if (this.#since && message.created >= this.#since) {
+      this.around.tell("message", { role: message.role, text: message.text, seq: message.seq, created: message.created });
+      if (message.role === "assistant") {
+        const plain = message.text.replace(/[*_`#>|]+/g, " ").slice(0, 1500);
+        this.panel.announce(this.around.words.say("answered", this.panel.agent, plain));
+      }
+    }
+    this.seen();
+  }
+
+  #refused(frame: Frame): void {
+    const { say } = this.around.words;
+    const code = frame.code ?? "";
+    const text = typeof frame.message === "string" ? frame.message : code;
+    if (IDENTITY_ERRORS.has(code)) {
+      this.line.identity = "";
+      this.panel.notice(say("unverified"), { seconds: 8, tone: "bad" });
+    } else if (frame.retry_after && BOUNDARY_RETRIES.has(code)) {
+      const { identity } = this.line;
+      const again = (): void => void (code === "busy" && identity ? this.line.identify(identity) : this.#flush());
+      setTimeout(again, frame.retry_after * 1000);
+      return;
+    } else if (frame.client_id) {
+      const message = this.store.unsent().find((waiting) => waiting.id === frame.client_id);
+      this.store.sent(frame.client_id);
+      if (message) this.#log.fail(message, text);
+    }
+    this.around.tell("error", { code, message: text });
+  }
+
+  #entered(state: LineState): void {
+    const { say } = this.around.words;
+    this.panel.state(state);
+    clearTimeout(this.#slow);
+    if (state === "online") this.panel.notice("");
+    else if (state === "offline") this.panel.notice(say("offlineNote"));
+    else if (state === "closed") this.unavailable(say("closedNote"));
+    else if (state === "connecting") {
+      this.#slow = setTimeout(() => this.panel.notice(say("connectingNote")), SLOW_SECONDS * 1000);
+    }
+    this.#show();
+    this.around.tell("state", { state });
+  }
+
+  // ---- what is shown ----
+
+  #show(): void {
+    const begun = Boolean(this.store.kept.session);
+    const { form } = this.#settings;
+    const asks = form.length > 0 && !begun && !this.#identified && !this.store.kept.form && this.#log.isEmpty;
+    this.panel.empty.hidden = !this.#log.isEmpty || (begun && this.line.state !== "closed");
+    this.panel.session(begun);
+    this.#composer.answering(this.#log.answering);
+    if (asks !== this.#asking) this.#ask(asks);
+    this.#count();
+  }
+
+  #ask(asks: boolean): void {
+    this.#asking = asks;
+    this.#composer.node.hidden = asks;
+    this.panel.ask(asks ? askForm(this.#settings.form, this.around.words, (answers) => {
+      this.store.keep({ form: answers });
+      this.#show();
+      this.focus();
+    }) : null);
+  }
+
+  #count(): void {
+    const { unread } = this;
+    if (unread === this.#told) return;
+    this.#told = unread;
+    this.around.tell("unread", { count: unread });
+  }
+
+  #keepSettings(settings: Partial<Settings>): void {
+    this.store.keep({ settings });
+    this.apply(settings);
+  }
+
+  #address(path: string): string {
+    return path.startsWith("/") ? this.around.base + path : path;
+  }
+
+  // ---- the visitor's other pages ----
+
+  // Messages and reading come back through the hub; what it cannot tell are a first token and a forgotten conversation.
+  #joinTabs(publicId: string): void {
+    if (!("BroadcastChannel" in globalThis)) return;
+    this.#tabs = new BroadcastChannel(`hub-chat:${publicId}`);
+    this.#tabs.onmessage = ({ data }: MessageEvent<{ token?: string; anew?: boolean }>) => {
+      if (data.anew) return this.#startOver(false);
+      const mine = this.line.state === "online" && !this.store.kept.session && this.#log.isEmpty;
+      this.store.reload();
+      if (data.token && mine && data.token !== this.#token) {
+        this.line.close();
+        this.line.open();
+      }
+    };
+  }
+}
