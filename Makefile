@@ -4,7 +4,7 @@ PY := .venv/bin/python
 PACKAGES := hub channels_adapters agents memory tenants tests
 PYTEST_ARGS ?= -n 2 --dist loadgroup -q
 
-.PHONY: run test check bench bench-memory faults fuzz bench-peers install clean
+.PHONY: run test check bench bench-memory faults fuzz bench-peers widget install clean
 
 run: install
 	@exec .venv/bin/hub up
@@ -33,6 +33,10 @@ faults: install
 
 fuzz: install
 	$(PY) -m tests.fuzz
+
+# Needs Node 20; everything else does without.
+widget:
+	@$(PYTHON) scripts/check_widget.py --write
 
 install:
 	@$(PYTHON) scripts/bootstrap.py

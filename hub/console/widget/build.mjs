@@ -1,10 +1,11 @@
 // Bundles src/ into one classic script. The same sources give the same bytes on every machine.
 
 import { readFile, writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build, transform } from "esbuild";
 
-const OUT = new URL(process.argv[2] ?? "../../static/chat/widget.js", import.meta.url);
+const OUT = process.argv[2] ?? fileURLToPath(new URL("../../static/chat/widget.js", import.meta.url));
 
 // The style sheet travels inside the script, minified: it is adopted by the shadow root.
 const css = {
@@ -19,7 +20,7 @@ const css = {
 const TARGET = ["chrome111", "firefox115", "safari16.4"];
 
 const { outputFiles } = await build({
-  absWorkingDir: new URL(".", import.meta.url).pathname,
+  absWorkingDir: fileURLToPath(new URL(".", import.meta.url)),
   entryPoints: ["src/index.ts"],
   bundle: true,
   format: "iife",
@@ -27,7 +28,6 @@ const { outputFiles } = await build({
   charset: "utf8",
   legalComments: "none",
   minify: true,
-  mangleProps: /^_[a-z]/,
   plugins: [css],
   write: false,
 });

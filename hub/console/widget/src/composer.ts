@@ -117,7 +117,8 @@ export class Composer {
     this.#chips.hidden = !this.#files.length;
     if (focused && !this.text.disabled) this.text.focus();
     this.text.style.height = "auto";
-    this.text.style.height = `${Math.min(this.text.scrollHeight, MOST_HEIGHT)}px`;
+    const wanted = this.text.scrollHeight; // 0 while it is not shown
+    if (wanted) this.text.style.height = `${Math.min(wanted, MOST_HEIGHT)}px`;
   }
 
   enable(enabled: boolean): void {

@@ -50,7 +50,7 @@ export function icon(name: IconName, size = 18): SVGSVGElement {
   for (const [key, value] of Object.entries({ viewBox: "0 0 20 20", width: size, height: size, "aria-hidden": "true" })) {
     svg.setAttribute(key, String(value));
   }
-  svg.classList.add("icon", name);
+  svg.classList.add("icon", `i-${name}`);
   const path = document.createElementNS(SVG, "path");
   path.setAttribute("d", ICONS[name]);
   svg.append(path);

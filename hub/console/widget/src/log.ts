@@ -58,7 +58,7 @@ export class Log {
       h("div", "column", empty, this.#older, this.#list),
     );
     this.#scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    this.down = h("button", { type: "button", class: "down", "aria-label": say("down"), hidden: true, click: () => this.toEnd(true) }, icon("down"));
+    this.down = h("button", { type: "button", class: "to-end", id: "down", "aria-label": say("down"), hidden: true, click: () => this.toEnd(true) }, icon("down"));
     this.node = this.#scroller;
     new ResizeObserver(() => this.#follow()).observe(this.#list);
     new ResizeObserver(() => this.#follow()).observe(this.#scroller);
@@ -336,7 +336,8 @@ export class Log {
     if (frame.state === "tool" && frame.phase) this.#step(live, frame.call || label, label, frame.phase);
     const state = frame.state === "tool" && frame.phase && frame.phase !== "started" ? "thinking" : (frame.state ?? "");
     live.status.hidden = false;
-    live.status.lastChild!.textContent = this.words.knows(state) ? say(state, label) : label;
+    const words = state === "tool" && frame.label ? frame.label : this.words.knows(state) ? say(state, label) : label;
+    live.status.lastChild!.textContent = words;
     this.#follow();
   }
 
