@@ -297,9 +297,19 @@ export class Chat {
     } else if (frame.client_id) {
       const message = this.store.unsent().find((waiting) => waiting.id === frame.client_id);
       this.store.sent(frame.client_id);
-      if (message) this.#log.fail(message, text);
+      if (message && code.startsWith("form_")) this.#askAgain(message, text);
+      else if (message) this.#log.fail(message, text);
     }
     this.around.tell("error", { code, message: text });
+  }
+
+  // The hub does not take an answer of the form: it is shown again, and the message stands where it was written.
+  #askAgain(message: Outgoing, text: string): void {
+    this.#log.forget(message.id);
+    this.store.keep({ form: null });
+    this.#composer.text.value ||= message.text;
+    this.#composer.show();
+    this.panel.notice(text, { seconds: 12, tone: "bad" });
   }
 
   #entered(state: LineState): void {

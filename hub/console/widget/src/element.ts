@@ -197,9 +197,9 @@ export class HubChat extends HTMLElement {
     const answer = await this.#ask();
     if (!this.isConnected || !this.#chat) return;
     if (answer === "refused") {
+      // No launcher for a chat that nobody may open here; on the page the line finds out and says so.
       this.#tell("error", { code: "refused", message: "this chat may not be opened from here" });
-      if (!this.#page) return; // no launcher for a chat that nobody may open
-      return this.#chat.unavailable(this.#words.say("closedNote"));
+      return;
     }
     if (answer) {
       const wanted = this.getAttribute("language") || answer.language || "";
