@@ -190,6 +190,13 @@ class Streams:
         if self.shared and self.link is not None:
             self.link.send(tenant_id, session_id, [Chunk("stored", {"seq": chunk.seq}, seq=chunk.seq)])
 
+    def tell(self, tenant_id: UUID, session_id: UUID, chunk: Chunk) -> None:
+        """Tell watchers, here and elsewhere, of something that is no part of an answer and need not be repeated."""
+        for watch in self._watches.get(session_id, ()):
+            watch.put(chunk)
+        if self.shared and self.link is not None:
+            self.link.send(tenant_id, session_id, [chunk])
+
     def received(self, session_id: UUID, chunk: Chunk) -> None:
         """A chunk from another process."""
         for watch in self._watches.get(session_id, ()):
