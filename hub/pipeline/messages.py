@@ -1,6 +1,6 @@
 """Stored messages as doors show them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -31,6 +31,11 @@ NEWEST = 50
 SUPERSEDED = "superseded"
 """The reason of a message that was said anew, and of what followed it."""
 _BEYOND = 1 << 62
+_OPTIONAL: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    *((name, list) for name in ("attachments", "quick_replies", "tool_calls", "citations")),
+    *((name, str) for name in ("finish", "model", "sender_name", "client_id", "edits")),
+    *((name, dict) for name in ("form", "usage")),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,20 +75,11 @@ class StoredMessage:
         }
         if self.turn_id is not None:
             found["turn_id"] = str(self.turn_id)
-        for name in ("attachments", "quick_replies", "tool_calls", "citations"):
+        for name, plain in _OPTIONAL:
             if value := getattr(self, name):
-                found[name] = list(value)
-        for name in ("finish", "model", "sender_name", "client_id", "edits"):
-            if value := getattr(self, name):
-                found[name] = value
-        if self.reason == SUPERSEDED:
-            found["superseded"] = True
-        elif self.reason:
-            found["reason"] = self.reason
-        if self.form:
-            found["form"] = dict(self.form)
-        if self.usage:
-            found["usage"] = dict(self.usage)
+                found[name] = plain(value)
+        if self.reason:
+            found |= {"superseded": True} if self.reason == SUPERSEDED else {"reason": self.reason}
         return found
 
 

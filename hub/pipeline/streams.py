@@ -77,7 +77,7 @@ class Publisher:
             return
         self.flush()
         if isinstance(progress, Status):
-            self._publish("status", {"state": progress.state, "detail": progress.detail})
+            self._publish("status", _shown(progress))
         elif isinstance(progress, Restarted):
             self._publish("restart", {})
 
@@ -308,6 +308,14 @@ class Streams:
     async def _running_here(self, watch: Watch) -> AsyncIterator[StreamEvent]:
         for event in _brought_up(watch, self._running.get(watch.session_id)):
             yield event
+
+
+def _shown(status: Status) -> dict[str, str]:
+    """A status with words for people: a tool's name reads better without its underscores."""
+    found = {"state": status.state, "detail": status.detail, "label": status.detail.replace("_", " ").strip()}
+    if status.phase:
+        found |= {"phase": status.phase, "call": status.call}
+    return found
 
 
 def _brought_up(watch: Watch, running: Running | None) -> list[StreamEvent]:
