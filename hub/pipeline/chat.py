@@ -213,6 +213,11 @@ class Chat:
         )
         self._streams.stored(connection.tenant_id, accepted.session_id, chunk)
 
+    async def said(self, connection: LiveConnection, conversation: str, client_id: str) -> bool:
+        """Whether this very message was stored already. Raises Unavailable."""
+        utterance = Utterance(conversation=conversation, sender_id=conversation, client_id=client_id, text="")
+        return await self.find(connection, utterance.key) is not None
+
     async def _said_before(self, connection: LiveConnection, key_hash: bytes) -> Said:
         try:
             said = await self._stored(connection, key_hash)

@@ -2,6 +2,7 @@
 
 They stay stored and operators see them; the model does not. The turn leaves them out by itself, whatever was marked
 before, and marks them in its commit: with the new answer, or not at all.
+A stopped answer may be stored after the new message; it is told by its turn.
 """
 
 from collections.abc import Sequence
@@ -19,8 +20,10 @@ from memory.types import Buffer
 Place = tuple[int, UUID]
 
 _MARK = """
-UPDATE message SET reason = %s
-WHERE session_id = %s AND tenant_id = %s AND seq >= %s AND seq < %s AND reason = ''
+UPDATE message SET reason = %(reason)s
+WHERE session_id = %(session)s AND tenant_id = %(tenant)s AND reason = '' AND seq >= %(first)s AND (
+    seq < %(end)s OR role = 'assistant' AND turn_id IN (
+        SELECT turn_id FROM message WHERE session_id = %(session)s AND seq >= %(first)s AND seq < %(end)s))
 """
 
 
@@ -67,5 +70,6 @@ async def supersede(conn: Any, run: Run) -> None:
     if run.input is None:
         return
     for span in spans(claimed.messages, run.bodies) if run.bodies else ():
-        await conn.execute(_MARK, (SUPERSEDED, claimed.session_id, claimed.tenant_id, span.first, span.end))
+        values = {"first": span.first, "end": span.end, "session": claimed.session_id, "tenant": claimed.tenant_id}
+        await conn.execute(_MARK, {**values, "reason": SUPERSEDED})
         await retract(conn, run.input.key, first=2 * span.first, end=2 * span.end)

@@ -1,5 +1,6 @@
 """What a visitor's page keeps and asks beside the stream: how far it was read, what may be said anew, who it is."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ from tenants.crypto import CellRef, Vault
 from tenants.db.pools import Pools
 
 MOST_UNREAD = 100
+SETTLE_SECONDS = 2.0
+SETTLE_LOOKS = 40
 
 _READ = "SELECT seq FROM read_mark WHERE id = %s"
 _UNREAD = """
@@ -48,6 +51,7 @@ _CONTACT = """
 INSERT INTO contact (id, tenant_id, connection_id, external, name, blocked, created)
 VALUES (%s, %s, %s, %s, %s, false, now()) ON CONFLICT (id) DO NOTHING
 """
+_RUNNING = "SELECT 1 FROM session WHERE id = %s AND turn_id IS NOT NULL"
 _MOVE = "UPDATE session SET address_hash = %s, address = %s, contact_id = %s, subject_id = %s WHERE id = %s"
 _END = "UPDATE session SET current = false, contact_id = %s, subject_id = %s WHERE id = %s"
 
@@ -119,6 +123,17 @@ class Pages:
         except AWAY as error:
             raise Unavailable from error
         return Original(message_id, row[0], unpack(self._vault.open(body_cell(tenant_id, message_id), bytes(row[1]))))
+
+    async def settle(self, tenant_id: UUID, session_id: UUID) -> None:
+        """Wait a moment for the answer that was just stopped, so that it is stored before what is said next."""
+        for _ in range(SETTLE_LOOKS):
+            try:
+                [rows] = await self._pools.look(tenant_id, (_RUNNING, [session_id]))
+            except AWAY as error:
+                raise Unavailable from error
+            if not rows:
+                return
+            await asyncio.sleep(SETTLE_SECONDS / SETTLE_LOOKS)
 
     async def join(self, connection: LiveConnection, *, before: str, after: str, name: str) -> tuple[UUID | None, bool]:
         """The visitor `before` turned out to be `after`: hand the conversation over.
