@@ -214,6 +214,7 @@ class AgentRuntime:
             tool_calls=calls if waiting else (),
             steps=tuple(steps),
             recalled=tuple(state.get("recalled", ())),
+            sources=tuple(state.get("sources", ())),
             state=after,
             batch=folded[1],
             model=state.get("model", ""),

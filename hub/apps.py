@@ -24,5 +24,7 @@ class HubConfig(AppConfig):
             ("turn", "partial"),
             ("delivery", "address"),
             ("delivery", "part"),
+            ("upload", "name"),
+            ("upload_chunk", "data"),
         ):
             register_column(table, column, "content")

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from hub.celery import SLOTS, slot
 from hub.env import env
+from hub.pipeline.uploads import collect as collect_uploads
 from hub.summaries import pools_of
 from memory import tasks as memory_tasks
 from tenants import quotas
@@ -86,6 +87,12 @@ def summaries(self: "Task[..., int]") -> int:
 def workers(self: "Task[..., int]") -> int:
     """Remove rows of processes that are long gone."""
     return _once(self, lambda: _with_pools(_drop_workers))
+
+
+@shared_task(name="hub.upkeep.uploads", bind=True)
+def uploads(self: "Task[..., int]") -> int:
+    """Delete visitors' files that no message names, a day after they came."""
+    return _once(self, lambda: _each_tenant(collect_uploads))
 
 
 def _once(task: "Task[..., int]", work: Callable[[], int]) -> int:

@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from agents.tools.base import Arguments, ArgumentsInvalid, Tool, ToolContext
 from agents.types import ToolSchema
 
+NOTHING = "Nothing was found in memory."
+
 
 async def _current_time(arguments: Arguments, context: ToolContext) -> str:
     del context
@@ -26,7 +28,7 @@ async def _search_memory(arguments: Arguments, context: ToolContext) -> str:
     policy = replace(turn.agent.policy, recall_limit=12, recall_tokens=1200)
     found = await context.memory.recall(turn.key, str(arguments["query"])[:2000], policy)
     rows = [f"- {f'[{item.at:%Y-%m-%d}] ' if item.at else ''}{item.text}" for item in found.items]
-    return "\n".join(rows) or "Nothing was found in memory."
+    return "\n".join(rows) or NOTHING
 
 
 _TOOLS = (
@@ -54,6 +56,7 @@ _TOOLS = (
             },
         ),
         run=_search_memory,
+        cites="memory",
     ),
 )
 

@@ -7,6 +7,7 @@ from hub.models.event import Event
 from hub.models.message import Message, MessageKey, MessageStatus
 from hub.models.session import Session, SessionOwner
 from hub.models.turn import Turn, TurnKind, TurnStatus
+from hub.models.upload import ReadMark, Upload, UploadChunk, UploadStatus
 from hub.models.worker import Worker
 
 __all__ = [
@@ -22,10 +23,14 @@ __all__ = [
     "MessageStatus",
     "OnUnknown",
     "Person",
+    "ReadMark",
     "Session",
     "SessionOwner",
     "Turn",
     "TurnKind",
     "TurnStatus",
+    "Upload",
+    "UploadChunk",
+    "UploadStatus",
     "Worker",
 ]

@@ -13,10 +13,12 @@ from hub.pipeline.connections import LiveConnection
 from hub.pipeline.errors import Unavailable
 from hub.pipeline.inbox import AWAY, Inbox
 from hub.pipeline.messages import History, StoredMessage, message_chunk
+from hub.pipeline.pages import Pages
 from hub.pipeline.remote import RedisLink
 from hub.pipeline.runner import Runner
 from hub.pipeline.stream import Cursor, Watch
 from hub.pipeline.streams import Streams
+from hub.pipeline.uploads import Uploads
 from tenants.crypto import Vault
 from tenants.db.pools import Pools
 
@@ -53,6 +55,10 @@ class Utterance:
     tool_call_id: str = ""
     options: Mapping[str, Any] | None = None
     ephemeral: bool = False
+    edits: Mapping[str, Any] | None = None
+    """`id` and `seq` of the message that this one says anew."""
+    form: Mapping[str, str] | None = None
+    """What the page asked before."""
 
     @property
     def key(self) -> str:
@@ -80,6 +86,8 @@ class Utterance:
             address=pack_address(Address(conversation=self.conversation)),
             tool_call_id=self.tool_call_id,
             options=self.options or {},
+            edits=self.edits or {},
+            form=self.form or {},
         )
 
 
@@ -92,6 +100,8 @@ class Chat:
         self._inbox, self._streams, self._pools, self._vault = inbox, streams, pools, vault
         self._history = history
         self._runner = runner
+        self.pages = Pages(pools=pools, vault=vault, rows=inbox.rows, streams=streams)
+        self.uploads = Uploads(pools, vault)
         self.link: RedisLink | None = None
 
     async def session_id(self, connection: LiveConnection, conversation: str) -> UUID | None:
@@ -177,6 +187,20 @@ class Chat:
         except AWAY as error:
             raise Unavailable from error
 
+    async def bind(
+        self, connection: LiveConnection, *, conversation: str, sender_id: str, client_id: str, uploads: Sequence[UUID]
+    ) -> list[Attachment]:
+        """The sender's files, kept for the message that will be said under this client id. Raises UploadUnknown."""
+        if not uploads:
+            return []
+        utterance = Utterance(conversation=conversation, sender_id=sender_id, client_id=client_id, text="")
+        try:
+            await self._vault.load(connection.tenant_id)
+        except AWAY as error:
+            raise Unavailable from error
+        key_hash = self._inbox.rows.key_hash(connection, utterance.key)
+        return await self.uploads.bind(connection, sender_id, uploads, key_hash=key_hash)
+
     def _tell(self, connection: LiveConnection, accepted: Accepted, body: Body, role: str) -> None:
         chunk = message_chunk(
             accepted.message_id,
@@ -188,6 +212,11 @@ class Chat:
             reason=accepted.reason,
         )
         self._streams.stored(connection.tenant_id, accepted.session_id, chunk)
+
+    async def said(self, connection: LiveConnection, conversation: str, client_id: str) -> bool:
+        """Whether this very message was stored already. Raises Unavailable."""
+        utterance = Utterance(conversation=conversation, sender_id=conversation, client_id=client_id, text="")
+        return await self.find(connection, utterance.key) is not None
 
     async def _said_before(self, connection: LiveConnection, key_hash: bytes) -> Said:
         try:

@@ -16,6 +16,7 @@ from hub.ledger.claim import Claimed
 from hub.ledger.commit import Commit, Committed, Committer, PartRow
 from hub.pipeline import crash, metrics, notices
 from hub.pipeline.bodies import Body, body_cell, pack, pack_address
+from hub.pipeline.editing import supersede
 from hub.pipeline.generations import begin_anew
 from hub.pipeline.inline import Inline
 from hub.pipeline.live import left_behind
@@ -227,6 +228,7 @@ class Ending:
         for run in runs:
             if run.renews:
                 await begin_anew(conn, self._vault, run)
+            await supersede(conn, run)
         costs = [item for run in runs for item in spent(run)]
         if costs:
             await usage.settle(conn, costs)
