@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -13,17 +14,23 @@ from django.urls import reverse
 from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.utils.translation import get_language
 from django.views.decorators.http import require_safe
+from pydantic import ValidationError
 
+from channels_adapters.platforms.web import WebCredentials
 from hub.models import Connection
-from tenants.context import ops_scope
+from hub.pipeline.connections import open_credentials
+from hub.pipeline.reading import vault
+from tenants.context import ops_scope, tenant_scope
+from tenants.errors import TenantsError
 from tenants.models import Tenant
 
 DEMO: Final = "demo"
+PICTURES: Final = "img-src 'self' data: blob:"
 POLICY: Final = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
-        "img-src 'self' data: blob:",
+        PICTURES,
         "connect-src 'self'",
         "require-trusted-types-for 'script'",
         "form-action 'none'",
@@ -73,15 +80,43 @@ def widget(request: HttpRequest) -> HttpResponse:
 @require_safe
 def chat_page(request: HttpRequest, public_id: str = "") -> HttpResponse:
     """The page of a web connection, of the demo's where none is named. Whether it may be used, the socket decides."""
+    wanted = public_id or demo_public_id()
+    opener, remote_images = _told(wanted, request)
     context = {
-        "public_id": public_id or demo_public_id(),
+        "public_id": wanted,
+        "opener": opener,
         "language": get_language() or "en",
         "script": f"{reverse('widget')}?v={script().version}",
     }
     response = TemplateResponse(request, "chat/page.html", context)
-    response["Content-Security-Policy"] = POLICY
+    response["Content-Security-Policy"] = POLICY.replace(PICTURES, f"{PICTURES} https:") if remote_images else POLICY
     response["Cache-Control"] = "no-cache"
+    if opener:
+        # Else the browser would part the window from the one that opened it, which hands its visitor over.
+        response["Cross-Origin-Opener-Policy"] = "unsafe-none"
     return response
+
+
+def _told(public_id: str, request: HttpRequest) -> tuple[str, bool]:
+    """The origin of the page that opened this one, where it may show the chat too; whether remote images are shown."""
+    with ops_scope("a chat page's options"):
+        row = Connection.objects.filter(channel="web", public_id=public_id, status="active").first()
+    options = _options(row) if row is not None else None
+    if row is None or options is None:
+        return "", False  # the chat itself is not available then, and says so
+    parts = urlsplit(request.headers.get("Referer", ""))
+    origin = f"{parts.scheme}://{parts.netloc}".lower()
+    foreign = parts.scheme in ("http", "https") and parts.netloc != request.get_host()
+    allowed = {entry.lower().rstrip("/") for entry in row.allowed_origins} | options.origins
+    return (origin if foreign and ("*" in allowed or origin in allowed) else ""), options.remote_images
+
+
+def _options(row: Connection) -> WebCredentials | None:
+    try:
+        with tenant_scope(row.tenant_id):
+            return WebCredentials.model_validate(open_credentials(vault(), row))
+    except (TenantsError, ValidationError):
+        return None
 
 
 def demo_public_id() -> str:

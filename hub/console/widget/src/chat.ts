@@ -20,6 +20,8 @@ export interface Around {
   publicId: string;
   words: Words;
   page: boolean;
+  // Whose visitor this is, where another site has opened the page: its conversation is kept apart from the page's own.
+  opener: string;
   // Whether the visitor can see the conversation now.
   visible(): boolean;
   close(): void;
@@ -46,7 +48,8 @@ export class Chat {
 
   constructor(private around: Around) {
     const { words, base, publicId } = around;
-    this.store = new Store(`hub-chat:${publicId}`);
+    const kept = publicId + (around.opener && `@${around.opener}`);
+    this.store = new Store(`hub-chat:${kept}`);
     this.line = new Line(base, publicId, this.store);
     this.panel = new Panel(words, {
       close: around.close,
@@ -77,7 +80,7 @@ export class Chat {
     this.panel.fill(this.#log.node, this.#log.down, this.#composer.node);
     this.line.onframe = (frame) => this.#heard(frame);
     this.line.onstate = (state) => this.#entered(state);
-    this.#joinTabs(publicId);
+    this.#joinTabs(kept);
     this.apply(this.store.kept.settings ?? {});
   }
 
@@ -85,8 +88,8 @@ export class Chat {
     return this.#log.answering;
   }
 
-  get editing(): boolean {
-    return this.#composer.editing;
+  cancelEdit(): boolean {
+    return this.#composer.cancelEdit();
   }
 
   get unread(): number {
@@ -368,9 +371,9 @@ export class Chat {
   // ---- the visitor's other pages ----
 
   // Messages and reading come back through the hub; what it cannot tell are a first token and a forgotten conversation.
-  #joinTabs(publicId: string): void {
+  #joinTabs(name: string): void {
     if (!("BroadcastChannel" in globalThis)) return;
-    this.#tabs = new BroadcastChannel(`hub-chat:${publicId}`);
+    this.#tabs = new BroadcastChannel(`hub-chat:${name}`);
     this.#tabs.onmessage = ({ data }: MessageEvent<{ token?: string; anew?: boolean }>) => {
       if (data.anew) return this.#startOver(false);
       const mine = this.line.state === "online" && !this.store.kept.session && this.#log.isEmpty;

@@ -46,7 +46,7 @@ export class Composer {
     this.#attach = iconButton("clip", say("attach"), () => this.#picker.click(), { id: "attach", hidden: true });
     this.#chips = h("div", { class: "chips", hidden: true });
     this.#banner = h("div", { class: "banner", hidden: true }, icon("edit", 15), h("span", {}, say("editing")),
-      h("button", { type: "button", class: "link-button", click: () => this.cancelEdit() }, say("cancel")));
+      h("button", { type: "button", class: "link-button", click: () => void this.cancelEdit() }, say("cancel")));
     this.#hint = h("p", { class: "hint", id: "hint" }, say("hint"));
     const form = h("form", { class: "composer", id: "composer", novalidate: true },
       this.#banner, this.#chips, h("div", "row", this.#attach, this.#picker, this.text, this.#send, this.#stop));
@@ -139,11 +139,14 @@ export class Composer {
     this.text.setSelectionRange(this.text.value.length, this.text.value.length);
   }
 
-  cancelEdit(): void {
+  // Whether there was an edit to leave.
+  cancelEdit(): boolean {
+    const editing = this.editing;
     if (this.#edits) this.text.value = "";
     this.#edits = "";
     this.#banner.hidden = true;
     this.show();
+    return editing;
   }
 
   // ---- files ----

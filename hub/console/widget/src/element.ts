@@ -12,6 +12,7 @@ const PHONE = "(max-width: 480px)";
 const DARK = "(prefers-color-scheme: dark)";
 const FOCUSABLE = "button:not([hidden],:disabled), a[href], input:not([hidden],:disabled), textarea:not(:disabled), select, summary, [tabindex='0']";
 const SETTINGS_SECONDS = 10;
+const HANDOVER_SECONDS = 1;
 const COLOUR = "#1d5fd6";
 const HOST_SETTINGS = ["title", "agent", "greeting", "colour", "theme", "position"] as const;
 
@@ -133,6 +134,7 @@ export class HubChat extends HTMLElement {
       publicId: this.#publicId,
       words: this.#words,
       page: this.#page,
+      opener: this.getAttribute("opener") ?? "",
       visible: () => this.#opened && !document.hidden,
       close: () => this.close(),
       popOut: () => this.#popOut(),
@@ -159,8 +161,27 @@ export class HubChat extends HTMLElement {
     document.title = this.#words.say("chat");
     document.documentElement.lang = this.#words.tag;
     if (!this.#publicId) return chat.unavailable(this.#words.say("missing"));
-    chat.line.open();
+    void this.#inherit(chat).then(() => chat.line.open());
     if (matchMedia("(hover: hover)").matches) chat.focus();
+  }
+
+  // The window that a widget has opened goes on with the widget's visitor. The hub names the opener's origin only where
+  // it is one of the connection's; a token goes from window to window, never in an address.
+  async #inherit(chat: Chat): Promise<void> {
+    const origin = this.getAttribute("opener");
+    const opener = window.opener as Window | null;
+    if (!origin || !opener) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, HANDOVER_SECONDS * 1000);
+      const heard = ({ source, origin: from, data }: MessageEvent<{ hubChat?: string; token?: unknown; session?: unknown }>): void => {
+        if (source !== opener || from !== origin || data?.hubChat !== "visitor") return;
+        if (data.token && data.session) chat.store.keep({ token: String(data.token), session: String(data.session) });
+        clearTimeout(timer);
+        resolve();
+      };
+      addEventListener("message", heard, { signal: this.#life.signal });
+      opener.postMessage({ hubChat: "hello" }, origin);
+    });
   }
 
   #makeLauncher(): HTMLButtonElement {
@@ -199,6 +220,11 @@ export class HubChat extends HTMLElement {
     if (answer === "refused") {
       // No launcher for a chat that nobody may open here; on the page the line finds out and says so.
       this.#tell("error", { code: "refused", message: "this chat may not be opened from here" });
+      return;
+    }
+    if (!answer && !this.#page && !this.#chat.store.kept.settings) {
+      // A hub that was never reached: nothing to show until the network is back.
+      addEventListener("online", () => void this.#fetchSettings(), { once: true, signal: this.#life.signal });
       return;
     }
     if (answer) {
@@ -298,6 +324,7 @@ export class HubChat extends HTMLElement {
     if (!chat || event.isComposing) return;
     if (event.key === "Escape") {
       event.stopPropagation();
+      if (chat.cancelEdit()) return;
       if (this.#page && chat.answering) chat.stop();
       else if (!this.#page) this.close();
     } else if (event.key === "Tab" && this.#modal) this.#wrap(event);
@@ -315,7 +342,13 @@ export class HubChat extends HTMLElement {
 
   #popOut(): void {
     const address = `${this.#base}/chat/${encodeURIComponent(this.#publicId)}`;
-    window.open(address, `hub-chat-${this.#publicId}`, "popup,width=460,height=760");
+    const child = window.open(address, `hub-chat-${this.#publicId}`, "popup,width=460,height=760");
+    const hub = new URL(this.#base).origin;
+    addEventListener("message", ({ source, origin, data }: MessageEvent<{ hubChat?: string }>) => {
+      if (!child || source !== child || origin !== hub || data?.hubChat !== "hello" || !this.#chat) return;
+      const { token, session } = this.#chat.store.kept;
+      child.postMessage({ hubChat: "visitor", token, session }, hub);
+    }, { signal: this.#life.signal });
     this.close();
   }
 

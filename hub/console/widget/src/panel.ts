@@ -70,11 +70,11 @@ export class Panel {
     );
   }
 
-  // The tenant's logo, else the agent's initial, else a speech bubble.
+  // The tenant's logo, else its initial or the agent's, else a speech bubble.
   face(): Node {
     const { logo = "", agent = "", title = "" } = this.#settings ?? {};
     if (logo) return h("img", { src: this.acts.address(logo), alt: "" });
-    const name = (agent || title).trim();
+    const name = (title || agent).trim();
     return name ? h("span", {}, [...name][0]!.toUpperCase()) : icon("chat", 20);
   }
 
