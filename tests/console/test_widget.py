@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
+import hmac
+import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -198,6 +202,37 @@ def test_the_page_speaks_with_the_widget(house: House, uvicorn_gateway: Gateway)
         page.wait_for_selector(DONE)  # it was open, and is again, with what was said
         page.evaluate("hubChat.destroy()")
         assert page.locator("hub-chat").count() == 0
+
+
+def test_a_site_says_who_its_visitor_is(house: House, uvicorn_gateway: Gateway) -> None:  # noqa: F811
+    chromium()
+    secret = "a secret that the site and the hub share"
+    public_id = house.connect("web", origins=("*",), identity_secret=secret)
+    with site(uvicorn_gateway.url, public_id) as shop:
+        with browsing() as page:
+            page.goto(shop)
+            page.evaluate("(token) => hubChat.identify(token)", _signed(secret, public_id))
+            page.click("#launcher")
+            page.wait_for_selector(ONLINE)
+            send(page, '[[text text="hello Ada"]]')
+            page.locator(DONE, has_text="hello Ada").wait_for()
+        with browsing() as page:  # another device
+            page.goto(shop)
+            page.click("#launcher")
+            page.wait_for_selector(ONLINE)
+            page.evaluate("(token) => hubChat.identify(token)", _signed(secret, public_id))
+            page.locator(DONE, has_text="hello Ada").wait_for()
+            page.evaluate("(token) => hubChat.identify(token)", _signed("wrong", public_id))
+            page.locator(".notice.bad").wait_for()
+
+
+def _signed(secret: str, audience: str) -> str:
+    """What the site's server gives its page."""
+    claims = {"sub": "ada", "aud": audience, "exp": int(time.time()) + 600, "name": "Ada"}
+    parts = [json.dumps(part).encode() for part in ({"alg": "HS256", "typ": "JWT"}, claims)]
+    text = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
+    seal = hmac.digest(secret.encode(), text, "sha256")
+    return (text + b"." + base64.urlsafe_b64encode(seal).rstrip(b"=")).decode()
 
 
 # ---- on the hub's own page ----

@@ -25,7 +25,7 @@ const blank = (line: string | undefined): boolean => !line?.trim();
 const ordered = (marker: string): boolean => /\d/.test(marker);
 
 // The text cut into blocks. A block's source decides its looks, so that unchanged blocks need not be drawn again.
-export function blocks(text: string): string[] {
+function blocks(text: string): string[] {
   const lines = text.replace(/\r\n?/g, "\n").split("\n");
   const found: string[] = [];
   let at = 0;
@@ -94,7 +94,21 @@ function isTable(lines: string[], at: number): boolean {
   return lines[at]!.includes("|") && divider !== undefined && divider.includes("|") && DIVIDER.test(divider);
 }
 
-export function draw(source: string, how: Drawing): Node {
+const DEEPEST = 12;
+let depth = 0;
+
+// Quotes in lists in quotes, as far as anybody means it; what is deeper stays text.
+function within(source: string, how: Drawing): Node {
+  if (depth >= DEEPEST) return h("p", {}, source.slice(0, LONGEST));
+  depth += 1;
+  try {
+    return draw(source, how);
+  } finally {
+    depth -= 1;
+  }
+}
+
+function draw(source: string, how: Drawing): Node {
   const lines = source.split("\n");
   const first = lines[0]!;
   const fence = FENCE.exec(first);
@@ -152,7 +166,7 @@ function drawItem(lines: string[], how: Drawing): Node {
   }
   const parts = blocks(lines.join("\n"));
   for (const source of parts) {
-    const node = draw(source, how);
+    const node = within(source, how);
     if (node instanceof HTMLParagraphElement && source === parts[0]) item.append(...node.childNodes);
     else item.append(node);
   }
@@ -173,7 +187,7 @@ function drawTable(lines: string[], how: Drawing): Node {
 
 function drawQuote(lines: string[], how: Drawing): Node {
   const inner = lines.map((line) => line.replace(QUOTE, "")).join("\n");
-  return h("blockquote", {}, ...blocks(inner).map((source) => draw(source, how)));
+  return h("blockquote", {}, ...blocks(inner).map((source) => within(source, how)));
 }
 
 function drawLines(parent: HTMLElement, lines: string[], how: Drawing): HTMLElement {
@@ -202,7 +216,7 @@ const MARKS: [string, RegExp][] = [
 ];
 const LONGEST = 20_000;
 
-export function inline<T extends HTMLElement>(parent: T, text: string, how: Drawing): T {
+function inline<T extends HTMLElement>(parent: T, text: string, how: Drawing): T {
   const whole = text.slice(0, LONGEST);
   const next = MARKS.map(([kind, mark]) => ({ kind, pattern: new RegExp(mark), found: null as RegExpExecArray | null, done: false }));
   let at = 0;
