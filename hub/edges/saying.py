@@ -42,17 +42,17 @@ def _form(visit: "Visit", say: Say) -> dict[str, str]:
 async def _original(visit: "Visit", say: Say, edits: UUID) -> Original | None:
     """The message to say anew; its answer, if one is being written, ends. None for what was stored already."""
     if visit.session_id is None:
-        raise Refused(404, "not_found", "there is no such message in this conversation", param="edits")
+        raise Refused(404, "unknown_message", "there is no such message in this conversation", param="edits")
     if await visit.chat.said(visit.connection, visit.visitor.conversation, say.client_id):
         return None
     tenant_id, pages = visit.connection.tenant_id, visit.chat.pages
     try:
         original = await pages.original(tenant_id, visit.session_id, edits)
     except NotEditable as refusal:
-        status = 404 if refusal.code == "not_found" else 409
+        status = 404 if refusal.code == "unknown_message" else 409
         raise Refused(status, refusal.code, "this message cannot be said anew", param="edits") from None
     await visit.chat.stop(tenant_id, visit.session_id)
-    await pages.settle(tenant_id, visit.session_id)
+    await pages.take_back(tenant_id, visit.session_id, original)
     return original
 
 

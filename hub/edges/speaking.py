@@ -23,6 +23,11 @@ PREFLIGHT: Final[tuple[Header, ...]] = (
 SETTINGS_SECONDS: Final = 30
 LOGO_SECONDS: Final = 24 * 3600
 
+_NO_STORE: Final[tuple[Header, ...]] = ((b"cache-control", b"no-store"),)
+_LIFE: Final[Mapping[str, tuple[Header, ...]]] = {
+    "settings": ((b"cache-control", b"private, max-age=%d" % SETTINGS_SECONDS),)
+}
+
 Given = Mapping[str, Any]
 Answer = tuple[int, dict[str, Any]]
 
@@ -61,7 +66,7 @@ async def speak(scope: Scope, receive: Receive, send: Send) -> None:
                 await respond(send, 204, headers=[*origin, *PREFLIGHT])
                 return
             status, answer = await _answered(connection, scope, headers, receive)
-        await respond_json(send, status, answer, headers=origin)
+        await respond_json(send, status, answer, headers=[*origin, *_LIFE.get(route["act"], _NO_STORE)])
     except Refused as refused:
         await respond(send, refused.status, frames.encode_error(refused), headers=[*refused.headers, *origin])
     except ClientGone:

@@ -19,6 +19,7 @@ from hub.pipeline.runner import Runner
 from hub.pipeline.stream import Cursor, Watch
 from hub.pipeline.streams import Streams
 from hub.pipeline.uploads import Uploads
+from memory.memory import Memory
 from tenants.crypto import Vault
 from tenants.db.pools import Pools
 
@@ -95,12 +96,20 @@ class Chat:
     """One per process."""
 
     def __init__(
-        self, *, inbox: Inbox, streams: Streams, pools: Pools, vault: Vault, history: History, runner: Runner | None
+        self,
+        *,
+        inbox: Inbox,
+        streams: Streams,
+        pools: Pools,
+        vault: Vault,
+        history: History,
+        memory: Memory,
+        runner: Runner | None,
     ) -> None:
         self._inbox, self._streams, self._pools, self._vault = inbox, streams, pools, vault
         self._history = history
         self._runner = runner
-        self.pages = Pages(pools=pools, vault=vault, rows=inbox.rows, streams=streams)
+        self.pages = Pages(pools=pools, vault=vault, rows=inbox.rows, streams=streams, memory=memory)
         self.uploads = Uploads(pools, vault)
         self.link: RedisLink | None = None
 

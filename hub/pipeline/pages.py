@@ -19,6 +19,7 @@ from hub.pipeline.stream import Chunk
 from hub.pipeline.streams import Streams
 from hub.pipeline.uploads import hand_over, owner_of
 from memory import retracting
+from memory.memory import Memory
 from memory.types import Key
 from tenants.crypto import CellRef, Vault
 from tenants.db.pools import Pools
@@ -26,6 +27,7 @@ from tenants.db.pools import Pools
 MOST_UNREAD = 100
 SETTLE_SECONDS = 2.0
 SETTLE_LOOKS = 40
+_NO_END = 1 << 62
 
 _READ = "SELECT seq FROM read_mark WHERE id = %s"
 _UNREAD = """
@@ -57,7 +59,7 @@ _END = "UPDATE session SET current = false, contact_id = %s, subject_id = %s WHE
 
 
 class NotEditable(Exception):
-    """A message cannot be said anew; `code` is `not_found` or `not_editable`."""
+    """A message cannot be said anew; `code` is `unknown_message` or `not_editable`."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -75,6 +77,7 @@ class Original:
     id: UUID
     seq: int
     body: Body
+    subject_id: UUID
 
     @property
     def attachments(self) -> Sequence[Attachment]:
@@ -85,8 +88,9 @@ class Original:
 class Pages:
     """One per process; every method raises Unavailable while the database does not answer."""
 
-    def __init__(self, *, pools: Pools, vault: Vault, rows: Rows, streams: Streams) -> None:
+    def __init__(self, *, pools: Pools, vault: Vault, rows: Rows, streams: Streams, memory: Memory) -> None:
         self._pools, self._vault, self._rows, self._streams = pools, vault, rows, streams
+        self._memory = memory
 
     async def standing(self, tenant_id: UUID, session_id: UUID) -> tuple[int, int]:
         """How far the visitor has read, and how many answers came after that (counted up to 100)."""
@@ -116,24 +120,30 @@ class Pages:
             async with self._pools.app(tenant_id) as conn:
                 row: Any = await (await conn.execute(_ORIGINAL, (message_id, session_id))).fetchone()
                 if row is None:
-                    raise NotEditable("not_found")
+                    raise NotEditable("unknown_message")
                 key = Key(tenant_id=tenant_id, session_id=session_id, subject_id=row[3])
                 if row[2] == SUPERSEDED or await retracting.is_condensed(conn, key, first=2 * row[0]):
                     raise NotEditable("not_editable")
         except AWAY as error:
             raise Unavailable from error
-        return Original(message_id, row[0], unpack(self._vault.open(body_cell(tenant_id, message_id), bytes(row[1]))))
+        body = unpack(self._vault.open(body_cell(tenant_id, message_id), bytes(row[1])))
+        return Original(message_id, row[0], body, row[3])
 
-    async def settle(self, tenant_id: UUID, session_id: UUID) -> None:
-        """Wait a moment for the answer that was just stopped, so that it is stored before what is said next."""
-        for _ in range(SETTLE_LOOKS):
-            try:
+    async def take_back(self, tenant_id: UUID, session_id: UUID, original: Original) -> None:
+        """Before a message is said anew, take what followed it out of memory, so that its own turn recalls none of it.
+
+        Waits a moment for an answer that was just stopped: it is to be stored before what is said next.
+        """
+        try:
+            for _ in range(SETTLE_LOOKS):
                 [rows] = await self._pools.look(tenant_id, (_RUNNING, [session_id]))
-            except AWAY as error:
-                raise Unavailable from error
-            if not rows:
-                return
-            await asyncio.sleep(SETTLE_SECONDS / SETTLE_LOOKS)
+                if not rows:
+                    break
+                await asyncio.sleep(SETTLE_SECONDS / SETTLE_LOOKS)
+            key = Key(tenant_id=tenant_id, session_id=session_id, subject_id=original.subject_id)
+            await self._memory.retract(key, first=2 * original.seq, end=_NO_END)
+        except AWAY as error:
+            raise Unavailable from error
 
     async def join(self, connection: LiveConnection, *, before: str, after: str, name: str) -> tuple[UUID | None, bool]:
         """The visitor `before` turned out to be `after`: hand the conversation over.
@@ -143,9 +153,13 @@ class Pages:
         try:
             await self._vault.load(connection.tenant_id)
             async with self._pools.app(connection.tenant_id) as conn:
-                return await _Joining(conn, self._vault, self._rows, connection).run(before, after, clean(name)[:200])
+                joining = _Joining(conn, self._vault, self._rows, connection)
+                joined = await joining.run(before, after, clean(name)[:200])
         except AWAY as error:
             raise Unavailable from error
+        if joining.subject_id is not None:
+            await self._memory.recheck(connection.tenant_id, joining.subject_id)
+        return joined
 
 
 class _Joining:
@@ -153,6 +167,8 @@ class _Joining:
 
     def __init__(self, conn: Any, vault: Vault, rows: Rows, connection: LiveConnection) -> None:
         self._conn, self._vault, self._rows, self._connection = conn, vault, rows, connection
+        self.subject_id: UUID | None = None
+        """Whose memory the conversation is now."""
 
     async def run(self, before: str, after: str, name: str) -> tuple[UUID | None, bool]:
         anonymous = await self._session(before)
@@ -165,7 +181,7 @@ class _Joining:
         if busy or await retracting.is_condensing(self._conn, key):
             raise Busy
         contact_id = await self._contact(after, name)
-        subject = known[1] if known else contact_id
+        self.subject_id = subject = known[1] if known else contact_id
         await retracting.reassign(self._conn, key, subject_id=subject)
         if known:
             await self._conn.execute(_END, (contact_id, subject, session_id))

@@ -60,11 +60,18 @@ def apply(page: Any, frame: dict[str, Any]) -> None:
 
 @asynccontextmanager
 async def opened(
-    gateway: Gateway, public_id: str, *, token: str = "", cursor: str = "", session: str = "", **options: Any
+    gateway: Gateway,
+    public_id: str,
+    *,
+    token: str = "",
+    cursor: str = "",
+    session: str = "",
+    identity: str = "",
+    **options: Any,
 ) -> AsyncIterator[Socket]:
     async with connect(f"{gateway.ws}/ws/chat/{public_id}", **options) as raw:
         socket = Socket(raw)
-        await socket.tell("hello", token=token, cursor=cursor, session=session)
+        await socket.tell("hello", token=token, cursor=cursor, session=session, identity=identity)
         yield socket
 
 
