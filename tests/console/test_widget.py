@@ -222,8 +222,11 @@ def test_a_site_says_who_its_visitor_is(house: House, uvicorn_gateway: Gateway) 
             page.wait_for_selector(ONLINE)
             page.evaluate("(token) => hubChat.identify(token)", _signed(secret, public_id))
             page.locator(DONE, has_text="hello Ada").wait_for()
+        with browsing() as page:
+            page.goto(shop)
             page.evaluate("(token) => hubChat.identify(token)", _signed("wrong", public_id))
-            page.locator(".notice.bad").wait_for()
+            page.click("#launcher")
+            page.locator(".notice.bad", has_text="guest").wait_for()
 
 
 def _signed(secret: str, audience: str) -> str:

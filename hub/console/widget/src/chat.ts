@@ -239,6 +239,7 @@ export class Chat {
     },
     identified: () => {
       this.#identified = true;
+      this.line.identity = ""; // the visitor's token says it from now on
       this.around.tell("identified");
     },
     ack: (frame) => this.#acknowledged(frame),
@@ -291,7 +292,7 @@ export class Chat {
     const text = typeof frame.message === "string" ? frame.message : code;
     if (IDENTITY_ERRORS.has(code)) {
       this.line.identity = "";
-      this.panel.notice(say("unverified"), { seconds: 8, tone: "bad" });
+      if (!this.#identified) this.panel.notice(say("unverified"), { seconds: 8, tone: "bad" });
     } else if (frame.retry_after && BOUNDARY_RETRIES.has(code)) {
       const { identity } = this.line;
       const again = (): void => void (code === "busy" && identity ? this.line.identify(identity) : this.#flush());
@@ -336,7 +337,7 @@ export class Chat {
     const { form } = this.#settings;
     const asks = form.length > 0 && !begun && !this.#identified && !this.store.kept.form && this.#log.isEmpty;
     this.panel.empty.hidden = !this.#log.isEmpty || (begun && this.line.state !== "closed");
-    this.panel.session(begun);
+    this.panel.session(begun && !this.#identified); // a signed-in visitor has one conversation
     this.#composer.answering(this.#log.answering);
     if (asks !== this.#asking) this.#ask(asks);
     this.#count();

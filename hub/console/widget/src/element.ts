@@ -186,7 +186,7 @@ export class HubChat extends HTMLElement {
 
   #makeLauncher(): HTMLButtonElement {
     const button = h("button", { type: "button", class: "launcher", id: "launcher", "aria-haspopup": "dialog", hidden: true, click: () => this.toggle() },
-      icon("chat", 26), icon("chevron", 26), h("span", { class: "badge", id: "badge", hidden: true, "aria-hidden": "true" }));
+      icon("chat", 30), icon("chevron", 26), h("span", { class: "badge", id: "badge", hidden: true, "aria-hidden": "true" }));
     return button;
   }
 

@@ -334,7 +334,7 @@ export class Log {
     const { say } = this.words;
     const label = frame.label || frame.detail || "";
     if (frame.state === "tool" && frame.phase) this.#step(live, frame.call || label, label, frame.phase);
-    const state = frame.state === "tool" && frame.phase && frame.phase !== "started" ? "thinking" : (frame.state ?? "");
+    const state = frame.state === "tool" && frame.phase ? "thinking" : (frame.state ?? ""); // a step says which tool
     live.status.hidden = false;
     const words = state === "tool" && frame.label ? frame.label : this.words.knows(state) ? say(state, label) : label;
     live.status.lastChild!.textContent = words;
@@ -344,11 +344,11 @@ export class Log {
   #step(live: Live, call: string, label: string, phase: string): void {
     let step = [...live.steps.children].find((node) => (node as HTMLElement).dataset.call === call) as HTMLElement | undefined;
     if (!step) {
-      step = h("span", { class: "step", "data-call": call }, icon("tool", 14), h("span", {}, label));
+      step = h("span", { class: "step", "data-call": call }, icon("busy", 14), h("span", {}, label));
       live.steps.append(step);
     }
     step.dataset.phase = phase;
-    step.firstChild!.replaceWith(icon(phase === "finished" ? "done" : phase === "failed" ? "warn" : "tool", 14));
+    step.firstChild!.replaceWith(icon(phase === "finished" ? "done" : phase === "failed" ? "warn" : "busy", 14));
   }
 
   gap(text: string): void {
