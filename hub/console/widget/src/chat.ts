@@ -139,21 +139,21 @@ export class Chat {
   }
 
   anew(): void {
-    this.#tabs?.postMessage({ anew: true });
+    const visitor = this.#token;
     this.#startOver();
+    this.#tabs?.postMessage({ over: visitor } satisfies Told);
+    if (this.around.visible()) this.focus();
   }
 
-  // On another page of the visitor the store is forgotten already, and may know the next visitor by now.
-  #startOver(forget = true): void {
+  #startOver(): void {
     this.line.close();
     this.line.identity = "";
-    this.store.cursor = "";
-    if (forget) this.store.forget();
+    this.store.forget();
+    this.#token = "";
     this.#log.clear();
     this.#read = 0;
     this.line.open();
     this.#show();
-    if (forget && this.around.visible()) this.focus();
     this.around.tell("anew");
   }
 
@@ -228,7 +228,7 @@ export class Chat {
       this.#read = frame.read ?? 0;
       this.#since = frame.now ?? "";
       this.#token = frame.token ?? "";
-      this.#tabs?.postMessage({ token: frame.token });
+      this.#present();
       for (const message of this.store.unsent()) this.#log.pend(message);
       void this.#flush();
     },
@@ -237,8 +237,9 @@ export class Chat {
       if (frame.changed) this.#read = 0;
       for (const message of this.store.unsent()) this.#log.pend(message);
     },
-    identified: () => {
+    identified: (frame) => {
       this.#identified = true;
+      this.#token = frame.token ?? this.#token;
       this.line.identity = ""; // the visitor's token says it from now on
       this.around.tell("identified");
     },
@@ -375,14 +376,30 @@ export class Chat {
   #joinTabs(name: string): void {
     if (!("BroadcastChannel" in globalThis)) return;
     this.#tabs = new BroadcastChannel(`hub-chat:${name}`);
-    this.#tabs.onmessage = ({ data }: MessageEvent<{ token?: string; anew?: boolean }>) => {
-      if (data.anew) return this.#startOver(false);
-      const mine = this.line.state === "online" && !this.store.kept.session && this.#log.isEmpty;
-      this.store.reload();
-      if (data.token && mine && data.token !== this.#token) {
-        this.line.close();
-        this.line.open();
-      }
+    this.#tabs.onmessage = ({ data }: MessageEvent<Told>) => {
+      if (data.over) {
+        if (data.over === this.#token) this.#startOver();
+      } else if (data.token && data.token !== this.#token && this.line.state === "online") this.#meet(data.token, data.begun);
     };
   }
+
+  // Two pages that came at once got a visitor each: the one that has said something stays, else the smaller token.
+  #meet(token: string, begun = false): void {
+    const mine = Boolean(this.store.kept.session) || !this.#log.isEmpty;
+    if (!mine && (begun || token < this.#token)) {
+      this.line.close();
+      this.store.keep({ token, session: "" });
+      this.line.open();
+    } else if (!begun) this.#present();
+  }
+
+  #present(): void {
+    this.#tabs?.postMessage({ token: this.#token, begun: Boolean(this.store.kept.session) } satisfies Told);
+  }
+}
+
+interface Told {
+  token?: string;
+  begun?: boolean;
+  over?: string; // the visitor whose conversation was forgotten
 }
