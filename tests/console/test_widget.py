@@ -309,6 +309,19 @@ def test_a_message_is_changed_and_said_again(address: str) -> None:
         assert page.locator(".entry.user").count() == 2
 
 
+def test_a_turn_that_failed_is_tried_again(address: str) -> None:
+    with browsing() as page:
+        page.goto(address)
+        page.wait_for_selector(ONLINE)
+        send(page, "[[400 times=1]] please")
+        page.locator(".entry.broken").wait_for()
+        shot(page, "chat-broken")
+        page.get_by_role("button", name="Try again").click()
+        page.locator(f"{DONE}:not(.broken)").wait_for()
+        assert page.locator(".entry.broken").count() == 0
+        assert page.locator(".entry.user").count() == 1
+
+
 def test_two_tabs_are_in_step(address: str) -> None:
     with browsing() as one:
         one.goto(address)

@@ -180,10 +180,11 @@ export class Line {
   // Which visitor and session this is now; `changed`: not the one whose messages are shown.
   #turned(frame: Frame): void {
     const session = frame.session ?? "";
-    const before = this.#store.kept.session;
+    const before = this.#store.session;
     frame.changed = frame.type !== "identified" && Boolean(before) && before !== session;
     if (frame.token) this.#store.keep({ token: frame.token });
     if (frame.type === "identified") return; // a session frame follows where it is another one
+    this.#store.session = session;
     this.#store.keep({ session });
     if (frame.type !== "welcome") return;
     this.#pause = FIRST_PAUSE;
@@ -201,9 +202,9 @@ export class Line {
     socket.onopen = () => {
       opened = true;
       this.#listen(OPEN_LIMIT);
-      const { cursor, kept } = this.#store;
+      const { cursor, session, kept } = this.#store;
       const identity = this.identity || undefined;
-      this.#send({ type: "hello", token: kept.token, cursor, session: kept.session, identity });
+      this.#send({ type: "hello", token: kept.token, cursor, session, identity });
     };
     socket.onmessage = (event) => this.#heard(JSON.parse(event.data as string) as Frame);
     socket.onclose = (event) => {
@@ -233,7 +234,7 @@ export class Line {
     const stream = new AbortController();
     this.#stream = stream;
     this.#listen(OPEN_LIMIT);
-    const query = new URLSearchParams({ cursor: this.#store.cursor, session: this.#store.kept.session });
+    const query = new URLSearchParams({ cursor: this.#store.cursor, session: this.#store.session });
     this.#events = false; // until this stream has opened: else sockets have their turn again
     this.#misses = 0;
     try {

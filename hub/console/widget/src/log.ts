@@ -151,7 +151,11 @@ export class Log {
     }
     if (message.status === "refused") note(entry.foot, say("refused", this.#reason(message.reason)), "bad");
     if (message.finish === "stopped") note(entry.foot, say("stopped"));
-    if (message.finish === "error") entry.node.classList.add("broken");
+    if (message.finish === "error") {
+      entry.node.classList.add("broken");
+      const again = (): void => this.#again(message.seq);
+      entry.foot.querySelector(".notes")!.append(h("button", { type: "button", class: "link-button", click: again }, say("retry")));
+    }
     this.#offer(entry, message, reply);
   }
 

@@ -14,7 +14,9 @@ interface Kept {
 const NOTHING: Kept = { token: "", session: "", opened: false, form: null, settings: null };
 
 export class Store {
-  cursor = ""; // of this page alone: a fresh one shows the conversation again
+  // Of this page alone: how far it came, and in which session. Others of the visitor are elsewhere.
+  cursor = "";
+  session = "";
   kept: Kept = { ...NOTHING };
   #key: string;
   #own = new Map<string, Outgoing>();
@@ -35,7 +37,7 @@ export class Store {
   }
 
   forget(): void {
-    this.cursor = "";
+    this.cursor = this.session = "";
     for (const { id } of this.unsent()) this.sent(id);
     this.keep({ token: "", session: "", form: null });
   }
