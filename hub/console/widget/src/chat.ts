@@ -96,7 +96,9 @@ export class Chat {
     return this.#log.unread(this.#read);
   }
 
+  // Where one writes; with a keyboard on the screen, that waits until the visitor touches the box.
   focus(): void {
+    if (!matchMedia("(hover: hover)").matches) return this.panel.node.focus({ preventScroll: true });
     const box = this.panel.node.querySelector<HTMLElement>("#ask :is(input, textarea, select)");
     (box ?? this.#composer.text).focus({ preventScroll: true });
   }
@@ -227,6 +229,7 @@ export class Chat {
       this.#identified = frame.identified ?? false;
       this.#read = frame.read ?? 0;
       this.#since = frame.now ?? "";
+      this.#log.giveUp(); // an answer that runs tells of itself
       this.#token = frame.token ?? "";
       this.#present();
       for (const message of this.store.unsent()) this.#log.pend(message);
@@ -252,6 +255,9 @@ export class Chat {
     reset: (frame) => {
       this.#log.begin(frame.turn_id ?? "");
       this.#log.text("", true);
+    },
+    stopped: (frame) => {
+      if (!frame.running) this.#log.giveUp();
     },
     restart: () => this.#log.text("", true),
     delta: (frame) => this.#log.text(frame.text ?? ""),

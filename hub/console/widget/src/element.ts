@@ -13,6 +13,7 @@ const DARK = "(prefers-color-scheme: dark)";
 const FOCUSABLE = "button:not([hidden],:disabled), a[href], input:not([hidden],:disabled), textarea:not(:disabled), select, summary, [tabindex='0']";
 const SETTINGS_SECONDS = 10;
 const HANDOVER_SECONDS = 1;
+const PATIENCE_SECONDS = 0.8;
 const COLOUR = "#1d5fd6";
 const HOST_SETTINGS = ["title", "agent", "greeting", "colour", "theme", "position"] as const;
 
@@ -50,7 +51,12 @@ export class HubChat extends HTMLElement {
     this.#ready = true;
     this.#life = new AbortController();
     this.#build(this.getAttribute("language") ?? "");
-    void this.#fetchSettings();
+    // Nothing is shown in colours that change a moment later.
+    const known = !this.#publicId || Boolean(this.#chat!.store.kept.settings);
+    this.#frame.classList.toggle("waiting", !known);
+    const show = (): void => this.#frame.classList.remove("waiting");
+    setTimeout(show, PATIENCE_SECONDS * 1000);
+    void this.#fetchSettings().finally(show);
   }
 
   disconnectedCallback(): void {
@@ -158,11 +164,11 @@ export class HubChat extends HTMLElement {
 
   #asPage(chat: Chat): void {
     this.#opened = true;
-    document.title = this.#words.say("chat");
+    this.#entitle();
     document.documentElement.lang = this.#words.tag;
     if (!this.#publicId) return chat.unavailable(this.#words.say("missing"));
     void this.#inherit(chat).then(() => chat.line.open());
-    if (matchMedia("(hover: hover)").matches) chat.focus();
+    chat.focus();
   }
 
   // The window that a widget has opened goes on with the widget's visitor. The hub names the opener's origin only where
@@ -362,11 +368,21 @@ export class HubChat extends HTMLElement {
     for (const [name, value] of Object.entries(found)) this.#frame.style.setProperty(`--${name}`, value);
     this.#frame.classList.toggle("dark", dark);
     this.#frame.classList.toggle("left", position === "left");
-    if (this.#page && settings.title) document.title = settings.title;
+    this.#entitle();
+  }
+
+  // The page's tab tells what came while nobody looked.
+  #entitle(): void {
+    if (!this.#page) return;
+    const { unread } = this;
+    document.title = (unread ? `(${unread}) ` : "") + (this.#settings.title || this.#words.say("chat"));
   }
 
   #tell(event: string, detail: unknown = null): void {
-    if (event === "unread") this.#label();
+    if (event === "unread") {
+      this.#label();
+      this.#entitle();
+    }
     this.dispatchEvent(new CustomEvent(`hub-chat:${event}`, { detail, bubbles: true, composed: true }));
   }
 }

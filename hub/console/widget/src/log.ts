@@ -377,7 +377,7 @@ export class Log {
 
   // Nothing more will come of the answer that was expected.
   giveUp(): void {
-    if (this.#live && !this.#live.text) this.#endLive();
+    if (this.#live && !this.#live.text && !this.#live.turn) this.#endLive();
   }
 
   // ---- places ----

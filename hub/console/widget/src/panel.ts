@@ -44,7 +44,7 @@ export class Panel {
     this.#announcer = h("div", { class: "unseen", id: "announcer", "aria-live": "polite", "aria-atomic": "true" });
     this.#welcome = h("div", "welcome");
     this.empty = h("div", { class: "empty", id: "empty", hidden: true }, this.#welcome);
-    this.node = h("section", { class: "panel", "aria-label": say("chat") });
+    this.node = h("section", { class: "panel", "aria-label": say("chat"), tabindex: -1 });
     this.#listenForFiles();
   }
 
