@@ -18,9 +18,9 @@ from websockets.exceptions import ConnectionClosed
 from channels_adapters import registry
 from channels_adapters.base import ChannelAdapter, Credentials
 from channels_adapters.errors import KeyUnknown, SignatureInvalid
-from channels_adapters.pull import pull_capabilities
 from channels_adapters.types import (
     Address,
+    Capabilities,
     InboundEvent,
     InboundMessage,
     Part,
@@ -183,7 +183,7 @@ class KeyedAdapter(ChannelAdapter[KeyedCredentials]):
     name = "Keyed"
     docs_url = "https://example.org"
     credentials_type: ClassVar[type[Credentials]] = KeyedCredentials
-    capabilities = pull_capabilities()
+    capabilities = Capabilities(text_limit=4000)
 
     def verify(self, request: WebhookRequest) -> None:
         document = self.keys.get(self.credentials.keys_url) or {}
