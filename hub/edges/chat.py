@@ -329,6 +329,6 @@ class ChatSocket(Line):
             _later(self._find(self.visit))
 
 
-def _later(work: Coroutine[Any, Any, None]) -> None:
+def _later(work: Coroutine[Any, Any, object]) -> None:
     task = asyncio.ensure_future(work)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
