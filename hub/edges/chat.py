@@ -25,6 +25,7 @@ HELLO_SECONDS: Final = 10.0
 PING_SECONDS: Final = 25.0
 SILENT_SECONDS: Final = 80.0
 SEND_SECONDS: Final = 10.0
+CLOSE_SECONDS: Final = 60.0
 QUIET_SECONDS: Final = 5.0
 ASK_SECONDS: Final = 120.0
 """How often a socket without a session looks for one itself: word of it may be lost while Redis is away."""
@@ -54,6 +55,7 @@ class Line(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no typ
         self._spoke = time.monotonic()
         self._closed = self._moving = False
         self._gone = asyncio.Event()
+        self._closing: asyncio.Future[None] | None = None
         self._errors = self._false_names = 0
 
     async def _refuse(self, refused: Refused) -> None:
@@ -71,27 +73,36 @@ class Line(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no typ
     async def _as_handshake(self, message: Any) -> None:
         await self.base_send({**message, "type": "websocket." + message["type"]})
 
-    async def tell(self, data: bytes) -> None:
-        """Send a frame; a client that takes none for ten seconds is dropped."""
+    async def tell(self, data: bytes) -> bool:
+        """Send a frame, and whether it went; a client that takes none for ten seconds is dropped."""
         if self._closed:
-            return
+            return False
         self._spoke = time.monotonic()
         try:
             async with asyncio.timeout(SEND_SECONDS):
                 await self.base_send({"type": "websocket.send", "text": data.decode()})
+            return True
         except TimeoutError:
             await self.shut(TRY_AGAIN, str(self.cursor))
         except (OSError, RuntimeError):
             self._closed = True  # the server says so when the client has gone; disconnect follows
+        return False
 
     async def shut(self, code: int, reason: str) -> None:
         """Close with a code of the protocol."""
         if self._closed:
             return
         self._closed = True
+        code = code if code >= 4000 or self._any_code else code + 3000
+        closing = asyncio.ensure_future(self._say_closed(code, reason[:120]))
+        self._closing = closing  # the loop itself keeps no hold on it
+        await asyncio.wait({closing}, timeout=1.0)
+
+    async def _say_closed(self, code: int, reason: str) -> None:
+        """A reader that does not read cannot be told now; it may go on, and the server's own pings end its wait."""
         try:
-            async with asyncio.timeout(1.0):
-                await self.close(code if code >= 4000 or self._any_code else code + 3000, reason[:120])
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.close(code, reason)
         except (TimeoutError, OSError, RuntimeError):
             self._gone.set()
 
@@ -274,13 +285,13 @@ class ChatSocket(Line):
             with visit.storage():
                 async with current.watch(session_id, self.cursor) as events:
                     async for event in events:
-                        self.cursor = event.cursor
                         if event.type == "message" and event.data.get("role") == "assistant":
                             self._asked = 0.0
                         if event.type == "moving":
                             await self.move()
                             return
-                        await self.tell(frames.encode_event(event, self.connection.public_id))
+                        if await self.tell(frames.encode_event(event, self.connection.public_id)):
+                            self.cursor = event.cursor  # what did not go must come again
         except (TooSlow, Refused):
             await self.shut(TRY_AGAIN, str(self.cursor))
         except Exception:
@@ -291,6 +302,8 @@ class ChatSocket(Line):
         self._closed = True
         self._gone.set()
         DOORS.leave(self)
+        if self._closing is not None:
+            self._closing.cancel()
         if self._heeds:
             ARRIVALS.forget(self.connection.id, self._heeds, self._began)
         if self._pump is not None:
@@ -316,6 +329,6 @@ class ChatSocket(Line):
             _later(self._find(self.visit))
 
 
-def _later(work: Coroutine[Any, Any, None]) -> None:
+def _later(work: Coroutine[Any, Any, object]) -> None:
     task = asyncio.ensure_future(work)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -51,6 +51,9 @@ class Doors:
     def __len__(self) -> int:
         return len(self._open)
 
+    def __iter__(self) -> Iterator[Door]:
+        return iter(tuple(self._open))
+
     @property
     def full(self) -> bool:
         """Whether another door may not be opened."""
