@@ -13,6 +13,7 @@ const MOST_UNSENT = 50;
 const PAGE = 50;
 const SLOW_SECONDS = 2.5; // a line that is away for less is not worth a word
 const BOUNDARY_RETRIES = new Set(["rate_limited", "unavailable", "busy"]);
+const UNCHANGEABLE = new Set(["not_editable", "not_found"]); // the next try says it as a message of its own
 const IDENTITY_ERRORS = new Set(["bad_identity", "identity_expired", "identity_off"]);
 
 export interface Around {
@@ -296,7 +297,7 @@ export class Chat {
   #refused(frame: Frame): void {
     const { say } = this.around.words;
     const code = frame.code ?? "";
-    const text = typeof frame.message === "string" ? frame.message : code;
+    const text = this.around.words.refusal(code, String(frame.message ?? ""));
     if (IDENTITY_ERRORS.has(code)) {
       this.line.identity = "";
       if (!this.#identified) this.panel.notice(say("unverified"), { seconds: 8, tone: "bad" });
@@ -309,7 +310,7 @@ export class Chat {
       const message = this.store.unsent().find((waiting) => waiting.id === frame.client_id);
       this.store.sent(frame.client_id);
       if (message && code.startsWith("form_")) this.#askAgain(message, text);
-      else if (message) this.#log.fail(message, text);
+      else if (message) this.#log.fail(UNCHANGEABLE.has(code) ? { ...message, edits: "", again: false } : message, text);
     }
     this.around.tell("error", { code, message: text });
   }

@@ -164,7 +164,7 @@ export class Composer {
     for (const file of files) {
       if (this.#files.length >= rules.max_files) return this.acts.tell(say("tooMany", rules.max_files));
       if (file.size > rules.max_bytes) this.acts.tell(say("tooLarge", file.name, size(rules.max_bytes)));
-      else if (!accepts(rules, file)) this.acts.tell(say("wrongType", file.name));
+      else if (!accepts(rules, file)) this.acts.tell(`${say("uploadFailed", file.name)}: ${say("type_refused")}`);
       else this.#start(file);
     }
     this.text.focus();
@@ -202,7 +202,7 @@ export class Composer {
       (error: UploadError) => {
         if (error.code === "cancelled") return;
         chip.node.classList.add("bad");
-        this.acts.tell(error.code === "type_refused" ? say("wrongType", file.name) : `${say("uploadFailed", file.name)}${error.message ? `: ${error.message}` : ""}`);
+        this.acts.tell(`${say("uploadFailed", file.name)}: ${this.words.refusal(error.code, error.message)}`);
         const again = (): void => this.#run(chip, file, bar, info);
         info.replaceChildren(h("button", { type: "button", class: "link-button", click: again }, say("retry")));
         this.show();

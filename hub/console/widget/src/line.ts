@@ -66,7 +66,7 @@ export class Line {
   async say(message: Outgoing): Promise<void> {
     const { id, text, attachments, edits, form } = message;
     const words = message.again ? {} : { text, attachments: attachments?.map(({ upload }) => ({ upload })) };
-    const frame = { type: "say", client_id: id, edits, form, ...words };
+    const frame = { type: "say", client_id: id, edits: edits || undefined, form, ...words };
     if (!this.#events) return void this.#send(frame);
     const answer = await this.#ask("messages", frame);
     if (answer.token) this.#store.keep({ token: answer.token, session: answer.session ?? "" });

@@ -149,7 +149,7 @@ export class Log {
     for (const name of new Set((message.tool_calls ?? []).map((call) => call.name))) {
       if (name) note(entry.foot, say("used", name));
     }
-    if (message.status === "refused") note(entry.foot, say("refused", this.#reason(message.reason)), "bad");
+    if (message.status === "refused") note(entry.foot, say("refused", this.words.refusal(message.reason ?? "", "")), "bad");
     if (message.finish === "stopped") note(entry.foot, say("stopped"));
     if (message.finish === "error") {
       entry.node.classList.add("broken");
@@ -167,10 +167,6 @@ export class Log {
     } else if (message.text) {
       entry.acts.append(iconButton("edit", say("edit"), () => this.acts.edit(message), { class: "tool edit" }));
     }
-  }
-
-  #reason(code = ""): string {
-    return this.words.knows(code) ? this.words.say(code) : code;
   }
 
   // The question that an answer belongs to is said again.
@@ -222,6 +218,7 @@ export class Log {
           const entry = (event.currentTarget as HTMLElement).closest(".entry");
           const source = entry?.querySelector<HTMLDetailsElement>(`.source[data-n="${n}"]`);
           if (!source) return;
+          source.closest<HTMLDetailsElement>(".sources")!.open = true;
           source.open = true;
           source.querySelector("summary")!.focus();
           source.scrollIntoView({ block: "nearest" });
@@ -234,13 +231,14 @@ export class Log {
 
   #sources(citations: Citation[]): Node {
     const { say } = this.words;
-    return h("div", { class: "sources", role: "group", "aria-label": say("sources") }, ...citations.map((source, n) => {
+    const rows = citations.map((source, n) => {
       const title = source.title || source.url || say("source", n + 1);
       const web = /^https?:\/\//.test(source.url ?? "");
       const summary = h("summary", {}, h("span", "n", String(n + 1)), h("span", "name", title));
       const link = web ? h("a", outward(source.url!), source.url!.replace(/^https?:\/\//, "")) : null;
       return h("details", { class: "source", "data-n": n + 1 }, summary, h("div", "excerpt", source.text && h("p", {}, source.text), link));
-    }));
+    });
+    return h("details", "sources", h("summary", {}, icon("chevron", 14), `${say("sources")} · ${rows.length}`), h("div", "rows", ...rows));
   }
 
   #choices(labels: string[]): Node {
@@ -277,10 +275,10 @@ export class Log {
   }
 
   fail(message: Outgoing, reason: string): void {
+    this.#fade(this.#pending.get(message.id)?.message.edits, false);
     this.pend(message);
     const { entry } = this.#pending.get(message.id)!;
     entry.node.classList.add("failed");
-    this.#fade(message.edits, false);
     const notes = entry.foot.querySelector(".notes")!;
     notes.replaceChildren();
     note(entry.foot, this.words.say("failed", reason), "bad");
