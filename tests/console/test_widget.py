@@ -204,6 +204,29 @@ def test_the_page_speaks_with_the_widget(house: House, uvicorn_gateway: Gateway)
         assert page.locator("hub-chat").count() == 0
 
 
+def test_on_a_phone_the_panel_is_the_screen(house: House, uvicorn_gateway: Gateway) -> None:  # noqa: F811
+    chromium()
+    public_id = house.connect("web", origins=("*",))
+    phone = {"viewport": {"width": 390, "height": 760}, "color_scheme": "dark", "reduced_motion": "reduce"}
+    with site(uvicorn_gateway.url, public_id) as shop, browsing(**phone) as page:
+        page.goto(shop)
+        page.click("#launcher")
+        page.wait_for_selector(ONLINE)
+        panel = page.locator(".panel")
+        assert panel.get_attribute("aria-modal") == "true"
+        assert panel.bounding_box() == {"x": 0, "y": 0, "width": 390, "height": 760}
+        focused = "document.querySelector('hub-chat').shadowRoot.activeElement?.id"
+        seen = []
+        for _ in range(8):
+            page.keyboard.press("Tab")
+            seen.append(page.evaluate(focused))
+        assert {"text", "close", "log"} <= set(seen)
+        assert None not in seen  # focus never leaves what covers the page
+        page.keyboard.press("Escape")
+        assert panel.is_hidden()
+        assert page.evaluate(focused) == "launcher"
+
+
 def test_a_site_says_who_its_visitor_is(house: House, uvicorn_gateway: Gateway) -> None:  # noqa: F811
     chromium()
     secret = "a secret that the site and the hub share"

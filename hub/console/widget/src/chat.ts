@@ -6,11 +6,20 @@ import { Line } from "./line.js";
 import { Log } from "./log.js";
 import { Panel } from "./panel.js";
 import { newId, Store } from "./store.js";
-import { PLAIN, type Attachment, type Frame, type LineState, type Message, type Outgoing, type Settings } from "./types.js";
+import {
+  PLAIN,
+  type Attachment,
+  type Frame,
+  type LineState,
+  type Message,
+  type Outgoing,
+  type Settings,
+} from "./types.js";
 import type { Words } from "./words.js";
 
 const MOST_UNSENT = 50;
 const PAGE = 50;
+const READ_SECONDS = 0.4;
 const SLOW_SECONDS = 2.5; // a line that is away for less is not worth a word
 const BOUNDARY_RETRIES = new Set(["rate_limited", "unavailable", "busy"]);
 const UNCHANGEABLE = new Set(["not_editable", "not_found"]); // the next try says it as a message of its own
@@ -44,6 +53,7 @@ export class Chat {
   #since = "";
   #told = -1;
   #slow = 0;
+  #reading = 0;
   #asking = false;
   #token = ""; // the one of this page's line
 
@@ -52,32 +62,44 @@ export class Chat {
     const kept = publicId + (around.opener && `@${around.opener}`);
     this.store = new Store(`hub-chat:${kept}`);
     this.line = new Line(base, publicId, this.store);
-    this.panel = new Panel(words, {
-      close: around.close,
-      popOut: around.popOut,
-      anew: () => this.anew(),
-      say: (text) => this.say(text),
-      drop: (files) => this.#composer.add(files),
-      address: (path) => this.#address(path),
-    }, around.page);
-    this.#log = new Log(words, {
-      say: (text) => this.say(text),
-      resend: (message) => this.#post({ ...message, id: newId(), at: Date.now() }),
-      edit: (message) => this.#composer.edit(message),
-      again: (message) => this.#again(message),
-      older: (before) => void this.line.history(before, PAGE).catch(() => {}),
-      seen: () => this.seen(),
-      address: (path) => this.#address(path),
-      mayShow: (url) => this.#settings.remote_images || url.startsWith(`${base}/`),
-      face: () => this.panel.face(),
-      agent: () => this.panel.agent,
-    }, this.panel.empty);
-    this.#composer = new Composer(words, {
-      send: (text, attachments, edits) => this.#write(text, attachments, edits),
-      stop: () => this.stop(),
-      uploadsTo: () => `${base}/sse/chat/${encodeURIComponent(publicId)}/uploads`,
-      tell: (text) => this.panel.notice(text, { seconds: 8, tone: "bad" }),
-    }, this.store);
+    this.panel = new Panel(
+      words,
+      {
+        close: around.close,
+        popOut: around.popOut,
+        anew: () => this.anew(),
+        say: (text) => this.say(text),
+        drop: (files) => this.#composer.add(files),
+        address: (path) => this.#address(path),
+      },
+      around.page,
+    );
+    this.#log = new Log(
+      words,
+      {
+        say: (text) => this.say(text),
+        resend: (message) => this.#post({ ...message, id: newId(), at: Date.now() }),
+        edit: (message) => this.#composer.edit(message),
+        again: (message) => this.#again(message),
+        older: (before) => void this.line.history(before, PAGE).catch(() => {}),
+        seen: () => this.seen(),
+        address: (path) => this.#address(path),
+        mayShow: (url) => this.#settings.remote_images || url.startsWith(`${base}/`),
+        face: () => this.panel.face(),
+        agent: () => this.panel.agent,
+      },
+      this.panel.empty,
+    );
+    this.#composer = new Composer(
+      words,
+      {
+        send: (text, attachments, edits) => this.#write(text, attachments, edits),
+        stop: () => this.stop(),
+        uploadsTo: () => `${base}/sse/chat/${encodeURIComponent(publicId)}/uploads`,
+        tell: (text) => this.panel.notice(text, { seconds: 8, tone: "bad" }),
+      },
+      this.store,
+    );
     this.panel.fill(this.#log.node, this.#log.down, this.#composer.node);
     this.line.onframe = (frame) => this.#heard(frame);
     this.line.onstate = (state) => this.#entered(state);
@@ -126,6 +148,7 @@ export class Chat {
 
   destroy(): void {
     clearTimeout(this.#slow);
+    clearTimeout(this.#reading);
     this.line.destroy();
     this.#tabs?.close();
   }
@@ -160,12 +183,15 @@ export class Chat {
     this.around.tell("anew");
   }
 
-  // Everything up to the last message has been in front of the visitor's eyes.
+  // Everything up to the last message has been in front of the visitor's eyes; told in one word, not for each.
   seen(): void {
     const last = this.#log.last;
     if (last > this.#read && this.around.visible() && this.#log.atEnd && this.line.ready) {
       this.#read = last;
-      this.line.read(last).catch(() => {}); // it is said again with the next message
+      clearTimeout(this.#reading);
+      this.#reading = setTimeout(() => {
+        this.line.read(this.#read).catch(() => {}); // it is said again with the next message
+      }, READ_SECONDS * 1000);
     }
     this.#count();
   }
@@ -183,7 +209,14 @@ export class Chat {
   }
 
   #again(message: Message): void {
-    this.#post({ id: newId(), text: message.text, at: Date.now(), edits: message.id, again: true, attachments: message.attachments });
+    this.#post({
+      id: newId(),
+      text: message.text,
+      at: Date.now(),
+      edits: message.id,
+      again: true,
+      attachments: message.attachments,
+    });
   }
 
   #post(message: Outgoing): boolean {
@@ -285,7 +318,12 @@ export class Chat {
     if (message.client_id) this.store.sent(message.client_id);
     if (!this.#log.store(message)) return;
     if (this.#since && message.created >= this.#since) {
-      this.around.tell("message", { role: message.role, text: message.text, seq: message.seq, created: message.created });
+      this.around.tell("message", {
+        role: message.role,
+        text: message.text,
+        seq: message.seq,
+        created: message.created,
+      });
       if (message.role === "assistant") {
         const plain = message.text.replace(/[*_`#>|]+/g, " ").slice(0, 1500);
         this.panel.announce(this.around.words.say("answered", this.panel.agent, plain));
@@ -310,7 +348,8 @@ export class Chat {
       const message = this.store.unsent().find((waiting) => waiting.id === frame.client_id);
       this.store.sent(frame.client_id);
       if (message && code.startsWith("form_")) this.#askAgain(message, text);
-      else if (message) this.#log.fail(UNCHANGEABLE.has(code) ? { ...message, edits: "", again: false } : message, text);
+      else if (message)
+        this.#log.fail(UNCHANGEABLE.has(code) ? { ...message, edits: "", again: false } : message, text);
     }
     this.around.tell("error", { code, message: text });
   }
@@ -328,8 +367,11 @@ export class Chat {
     const { say } = this.around.words;
     this.panel.state(state);
     clearTimeout(this.#slow);
-    if (state === "online") this.panel.notice("");
-    else if (state === "offline") this.panel.notice(say("offlineNote"));
+    if (state === "online") {
+      this.panel.notice("");
+      this.seen();
+    }
+    if (state === "offline") this.panel.notice(say("offlineNote"));
     else if (state === "closed") this.unavailable(say("closedNote"));
     else if (state === "connecting") {
       this.#slow = setTimeout(() => this.panel.notice(say("connectingNote")), SLOW_SECONDS * 1000);
@@ -354,11 +396,15 @@ export class Chat {
   #ask(asks: boolean): void {
     this.#asking = asks;
     this.#composer.node.hidden = asks;
-    this.panel.ask(asks ? askForm(this.#settings.form, this.around.words, (answers) => {
-      this.store.keep({ form: answers });
-      this.#show();
-      this.focus();
-    }) : null);
+    this.panel.ask(
+      asks
+        ? askForm(this.#settings.form, this.around.words, (answers) => {
+            this.store.keep({ form: answers });
+            this.#show();
+            this.focus();
+          })
+        : null,
+    );
   }
 
   #count(): void {
@@ -386,7 +432,8 @@ export class Chat {
     this.#tabs.onmessage = ({ data }: MessageEvent<Told>) => {
       if (data.over) {
         if (data.over === this.#token) this.#startOver();
-      } else if (data.token && data.token !== this.#token && this.line.state === "online") this.#meet(data.token, data.begun);
+      } else if (data.token && data.token !== this.#token && this.line.state === "online")
+        this.#meet(data.token, data.begun);
     };
   }
 

@@ -7,7 +7,8 @@ const READABLE = 4.6; // WCAG AA asks for 4.5
 
 const parse = (hex: string): Rgb => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)) as Rgb;
 const write = (rgb: Rgb): string => `#${rgb.map((part) => Math.round(part).toString(16).padStart(2, "0")).join("")}`;
-const mix = (one: Rgb, other: Rgb, share: number): Rgb => one.map((part, n) => part + (other[n]! - part) * share) as Rgb;
+const mix = (one: Rgb, other: Rgb, share: number): Rgb =>
+  one.map((part, n) => part + (other[n]! - part) * share) as Rgb;
 
 function luminance(rgb: Rgb): number {
   const [red, green, blue] = rgb.map((part) => {
@@ -24,7 +25,8 @@ function contrast(one: Rgb, other: Rgb): number {
 
 function readable(colour: Rgb, ground: Rgb, towards: Rgb): Rgb {
   let found = colour;
-  for (let share = 0.05; contrast(found, ground) < READABLE && share <= 1; share += 0.05) found = mix(colour, towards, share);
+  for (let share = 0.05; contrast(found, ground) < READABLE && share <= 1; share += 0.05)
+    found = mix(colour, towards, share);
   return found;
 }
 

@@ -37,19 +37,63 @@ export class Composer {
   #edits = "";
   #answering = false;
 
-  constructor(private words: Words, private acts: ComposerActs, private store: Store) {
+  constructor(
+    private words: Words,
+    private acts: ComposerActs,
+    private store: Store,
+  ) {
     const { say } = words;
-    this.text = h("textarea", { id: "text", rows: 1, maxlength: 32000, autocomplete: "off", placeholder: say("placeholder"), "aria-label": say("label") });
-    this.#send = h("button", { type: "submit", id: "send", class: "round", "aria-label": say("send"), title: say("send") }, icon("send", 19));
-    this.#stop = h("button", { type: "button", id: "stop", class: "round stop", "aria-label": say("stop"), title: say("stop"), hidden: true, click: () => this.#stopped() }, icon("stop", 19));
-    this.#picker = h("input", { type: "file", id: "files", multiple: true, hidden: true, tabindex: -1, "aria-label": say("attach") });
+    this.text = h("textarea", {
+      id: "text",
+      rows: 1,
+      maxlength: 32000,
+      autocomplete: "off",
+      placeholder: say("placeholder"),
+      "aria-label": say("label"),
+    });
+    this.#send = h(
+      "button",
+      { type: "submit", id: "send", class: "round", "aria-label": say("send"), title: say("send") },
+      icon("send", 19),
+    );
+    this.#stop = h(
+      "button",
+      {
+        type: "button",
+        id: "stop",
+        class: "round stop",
+        "aria-label": say("stop"),
+        title: say("stop"),
+        hidden: true,
+        click: () => this.#stopped(),
+      },
+      icon("stop", 19),
+    );
+    this.#picker = h("input", {
+      type: "file",
+      id: "files",
+      multiple: true,
+      hidden: true,
+      tabindex: -1,
+      "aria-label": say("attach"),
+    });
     this.#attach = iconButton("clip", say("attach"), () => this.#picker.click(), { id: "attach", hidden: true });
     this.#chips = h("div", { class: "chips", hidden: true });
-    this.#banner = h("div", { class: "banner", hidden: true }, icon("edit", 15), h("span", {}, say("editing")),
-      h("button", { type: "button", class: "link-button", click: () => void this.cancelEdit() }, say("cancel")));
+    this.#banner = h(
+      "div",
+      { class: "banner", hidden: true },
+      icon("edit", 15),
+      h("span", {}, say("editing")),
+      h("button", { type: "button", class: "link-button", click: () => void this.cancelEdit() }, say("cancel")),
+    );
     this.#hint = h("p", { class: "hint", id: "hint" }, say("hint"));
-    const form = h("form", { class: "composer", id: "composer", novalidate: true },
-      this.#banner, this.#chips, h("div", "row", this.#attach, this.#picker, this.text, this.#send, this.#stop));
+    const form = h(
+      "form",
+      { class: "composer", id: "composer", novalidate: true },
+      this.#banner,
+      this.#chips,
+      h("div", "row", this.#attach, this.#picker, this.text, this.#send, this.#stop),
+    );
     this.node = h("footer", "foot-bar", h("div", "column", form, this.#hint));
     this.#listen(form);
     this.show();
@@ -175,7 +219,11 @@ export class Composer {
     const bar = h("progress", { max: 100, value: 0, "aria-label": file.name });
     const face = h("span", "face-of", icon(file.type.startsWith("image/") ? "image" : "file", 18));
     const info = h("span", "size", size(file.size));
-    const chip: Chip = { node: h("div", "chip", face, h("span", "what", h("span", "name", file.name), info, bar)), upload: null as never, file: null };
+    const chip: Chip = {
+      node: h("div", "chip", face, h("span", "what", h("span", "name", file.name), info, bar)),
+      upload: null as never,
+      file: null,
+    };
     const remove = (): void => this.#remove(chip);
     chip.node.append(iconButton("close", say("remove", file.name), remove));
     if (file.type.startsWith("image/")) preview(face, file);

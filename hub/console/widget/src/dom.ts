@@ -35,10 +35,12 @@ const ICONS = {
   done: "m4.500 10.500 3.700 3.700 7.300-8",
   edit: "M4 16l.700-3.200 8.300-8.300a1.600 1.600 0 0 1 2.300 0l.200.200a1.600 1.600 0 0 1 0 2.300L7.200 15.300z",
   retry: "M15.500 6.500A6.500 6.500 0 1 0 16.500 10M15.700 3v3.700H12",
-  popout: "M11.500 4H16v4.500M16 4l-6.500 6.500M8 4.500H5.500A1.500 1.500 0 0 0 4 6v8.500A1.500 1.500 0 0 0 5.500 16H14a1.500 1.500 0 0 0 1.500-1.500V12",
+  popout:
+    "M11.500 4H16v4.500M16 4l-6.500 6.500M8 4.500H5.500A1.500 1.500 0 0 0 4 6v8.500A1.500 1.500 0 0 0 5.500 16H14a1.500 1.500 0 0 0 1.500-1.500V12",
   anew: "M10 4H6a2 2 0 0 0-2 2v8a2 2 0 0 0 2 2h8a2 2 0 0 0 2-2v-4M15.700 2.800l1.500 1.500L11 10.500l-2.200.700.700-2.200z",
   file: "M6 3.500h5l3.500 3.500v8A1.500 1.500 0 0 1 13 16.500H6A1.500 1.500 0 0 1 4.500 15V5A1.500 1.500 0 0 1 6 3.500zM11 3.500V7h3.500",
-  image: "M5 4h10a1.500 1.500 0 0 1 1.500 1.500v9A1.500 1.500 0 0 1 15 16H5a1.500 1.500 0 0 1-1.500-1.500v-9A1.500 1.500 0 0 1 5 4zm-1 10 3.700-4 3 3 1.800-1.800L16 14.500M12.700 7.800v.01",
+  image:
+    "M5 4h10a1.500 1.500 0 0 1 1.500 1.500v9A1.500 1.500 0 0 1 15 16H5a1.500 1.500 0 0 1-1.500-1.500v-9A1.500 1.500 0 0 1 5 4zm-1 10 3.700-4 3 3 1.800-1.800L16 14.500M12.700 7.800v.01",
   warn: "M10 6.500v4m0 2.800v.01M10 3.500 17 16H3z",
   busy: "M10 3.500A6.500 6.500 0 1 1 3.500 10",
 } as const;
@@ -47,7 +49,12 @@ const SVG = "http://www.w3.org/2000/svg";
 
 export function icon(name: IconName, size = 18): SVGSVGElement {
   const svg = document.createElementNS(SVG, "svg");
-  for (const [key, value] of Object.entries({ viewBox: "0 0 20 20", width: size, height: size, "aria-hidden": "true" })) {
+  for (const [key, value] of Object.entries({
+    viewBox: "0 0 20 20",
+    width: size,
+    height: size,
+    "aria-hidden": "true",
+  })) {
     svg.setAttribute(key, String(value));
   }
   svg.classList.add("icon", `i-${name}`);
@@ -57,8 +64,17 @@ export function icon(name: IconName, size = 18): SVGSVGElement {
   return svg;
 }
 
-export function iconButton(name: IconName, label: string, onClick: (event: Event) => void, more: Props = {}): HTMLButtonElement {
-  return h("button", { type: "button", class: "tool", "aria-label": label, title: label, click: onClick, ...more }, icon(name));
+export function iconButton(
+  name: IconName,
+  label: string,
+  onClick: (event: Event) => void,
+  more: Props = {},
+): HTMLButtonElement {
+  return h(
+    "button",
+    { type: "button", class: "tool", "aria-label": label, title: label, click: onClick, ...more },
+    icon(name),
+  );
 }
 
 export const clamp = (value: number, least: number, most: number): number => Math.min(most, Math.max(least, value));
@@ -74,14 +90,19 @@ export async function copyText(text: string): Promise<boolean> {
 
 // A copy button that says for a moment that it did.
 export function copyButton(label: string, copied: string, text: () => string, more: Props = {}): HTMLButtonElement {
-  const button = iconButton("copy", label, async () => {
-    if (!(await copyText(text()))) return;
-    button.replaceChildren(icon("done"));
-    button.setAttribute("aria-label", copied);
-    setTimeout(() => {
-      button.replaceChildren(icon("copy"));
-      button.setAttribute("aria-label", label);
-    }, 1600);
-  }, more);
+  const button = iconButton(
+    "copy",
+    label,
+    async () => {
+      if (!(await copyText(text()))) return;
+      button.replaceChildren(icon("done"));
+      button.setAttribute("aria-label", copied);
+      setTimeout(() => {
+        button.replaceChildren(icon("copy"));
+        button.setAttribute("aria-label", label);
+      }, 1600);
+    },
+    more,
+  );
   return button;
 }

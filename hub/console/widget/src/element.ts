@@ -10,7 +10,8 @@ import { words, type Words } from "./words.js";
 
 const PHONE = "(max-width: 480px)";
 const DARK = "(prefers-color-scheme: dark)";
-const FOCUSABLE = "button:not([hidden],:disabled), a[href], input:not([hidden],:disabled), textarea:not(:disabled), select, summary, [tabindex='0']";
+const FOCUSABLE =
+  "button:not([hidden],:disabled), a[href], input:not([hidden],:disabled), textarea:not(:disabled), select, summary, [tabindex='0']";
 const SETTINGS_SECONDS = 10;
 const HANDOVER_SECONDS = 1;
 const PATIENCE_SECONDS = 0.8;
@@ -179,7 +180,11 @@ export class HubChat extends HTMLElement {
     if (!origin || !opener) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, HANDOVER_SECONDS * 1000);
-      const heard = ({ source, origin: from, data }: MessageEvent<{ hubChat?: string; token?: unknown; session?: unknown }>): void => {
+      const heard = ({
+        source,
+        origin: from,
+        data,
+      }: MessageEvent<{ hubChat?: string; token?: unknown; session?: unknown }>): void => {
         if (source !== opener || from !== origin || data?.hubChat !== "visitor") return;
         if (data.token && data.session) chat.store.keep({ token: String(data.token), session: String(data.session) });
         clearTimeout(timer);
@@ -191,8 +196,20 @@ export class HubChat extends HTMLElement {
   }
 
   #makeLauncher(): HTMLButtonElement {
-    const button = h("button", { type: "button", class: "launcher", id: "launcher", "aria-haspopup": "dialog", hidden: true, click: () => this.toggle() },
-      icon("chat", 30), icon("chevron", 26), h("span", { class: "badge", id: "badge", hidden: true, "aria-hidden": "true" }));
+    const button = h(
+      "button",
+      {
+        type: "button",
+        class: "launcher",
+        id: "launcher",
+        "aria-haspopup": "dialog",
+        hidden: true,
+        click: () => this.toggle(),
+      },
+      icon("chat", 30),
+      icon("chevron", 26),
+      h("span", { class: "badge", id: "badge", hidden: true, "aria-hidden": "true" }),
+    );
     return button;
   }
 
@@ -215,16 +232,22 @@ export class HubChat extends HTMLElement {
       if (value) given[name] = value;
     }
     const suggestions = this.getAttribute("suggestions");
-    if (suggestions) given.suggestions = suggestions.split("\n").map((line) => line.trim()).filter(Boolean);
+    if (suggestions)
+      given.suggestions = suggestions
+        .split("\n")
+        .map((line) => line.trim())
+        .filter(Boolean);
     return given as Partial<Settings>;
   }
 
   async #fetchSettings(): Promise<void> {
     if (!this.#publicId) return;
+    if (this.#launcher && this.#chat?.store.kept.settings) this.#launcher.hidden = false;
     const answer = await this.#ask();
     if (!this.isConnected || !this.#chat) return;
     if (answer === "refused") {
       // No launcher for a chat that nobody may open here; on the page the line finds out and says so.
+      if (this.#launcher) this.#launcher.hidden = true;
       this.#tell("error", { code: "refused", message: "this chat may not be opened from here" });
       return;
     }
@@ -245,7 +268,10 @@ export class HubChat extends HTMLElement {
   async #ask(): Promise<Partial<Settings> | "refused" | null> {
     try {
       const address = `${this.#base}/sse/chat/${encodeURIComponent(this.#publicId)}/settings`;
-      const response = await fetch(address, { signal: AbortSignal.timeout(SETTINGS_SECONDS * 1000), credentials: "omit" });
+      const response = await fetch(address, {
+        signal: AbortSignal.timeout(SETTINGS_SECONDS * 1000),
+        credentials: "omit",
+      });
       if (response.status === 403 || response.status === 404) return "refused";
       return response.ok ? ((await response.json()) as Partial<Settings>) : null;
     } catch {
@@ -338,7 +364,9 @@ export class HubChat extends HTMLElement {
 
   // Focus stays in a panel that covers the page.
   #wrap(event: KeyboardEvent): void {
-    const all = [...this.#root.querySelectorAll<HTMLElement>(`.panel :is(${FOCUSABLE})`)].filter((node) => node.offsetParent);
+    const all = [...this.#root.querySelectorAll<HTMLElement>(`.panel :is(${FOCUSABLE})`)].filter(
+      (node) => node.offsetParent,
+    );
     const [first, last] = [all[0], all.at(-1)];
     const now = this.#root.activeElement;
     if (now !== (event.shiftKey ? first : last)) return;
@@ -349,12 +377,17 @@ export class HubChat extends HTMLElement {
   #popOut(): void {
     const address = `${this.#base}/chat/${encodeURIComponent(this.#publicId)}`;
     const child = window.open(address, `hub-chat-${this.#publicId}`, "popup,width=460,height=760");
+    if (!child) return; // the browser has forbidden it
     const hub = new URL(this.#base).origin;
-    addEventListener("message", ({ source, origin, data }: MessageEvent<{ hubChat?: string }>) => {
-      if (!child || source !== child || origin !== hub || data?.hubChat !== "hello" || !this.#chat) return;
-      const { token, session } = this.#chat.store.kept;
-      child.postMessage({ hubChat: "visitor", token, session }, hub);
-    }, { signal: this.#life.signal });
+    addEventListener(
+      "message",
+      ({ source, origin, data }: MessageEvent<{ hubChat?: string }>) => {
+        if (source !== child || origin !== hub || data?.hubChat !== "hello" || !this.#chat) return;
+        const { token, session } = this.#chat.store.kept;
+        child.postMessage({ hubChat: "visitor", token, session }, hub);
+      },
+      { signal: this.#life.signal },
+    );
     this.close();
   }
 

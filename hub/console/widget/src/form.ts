@@ -4,7 +4,13 @@ import { h } from "./dom.js";
 import type { Field } from "./types.js";
 import type { Words } from "./words.js";
 
-const AUTOCOMPLETE: Record<string, string> = { email: "email", tel: "tel", name: "name", phone: "tel", company: "organization" };
+const AUTOCOMPLETE: Record<string, string> = {
+  email: "email",
+  tel: "tel",
+  name: "name",
+  phone: "tel",
+  company: "organization",
+};
 
 export function askForm(fields: Field[], words: Words, done: (answers: Record<string, string>) => void): HTMLElement {
   const { say } = words;
@@ -19,8 +25,13 @@ export function askForm(fields: Field[], words: Words, done: (answers: Record<st
     if (!form.reportValidity()) return;
     done(Object.fromEntries([...inputs].map(([name, box]) => [name, box.value.trim()]).filter(([, value]) => value)));
   };
-  const form: HTMLFormElement = h("form", { class: "ask", id: "ask", submit, "aria-label": say("formTitle") },
-    h("h2", {}, say("formTitle")), ...rows, h("button", { type: "submit", class: "primary" }, say("formSend")));
+  const form: HTMLFormElement = h(
+    "form",
+    { class: "ask", id: "ask", submit, "aria-label": say("formTitle") },
+    h("h2", {}, say("formTitle")),
+    ...rows,
+    h("button", { type: "submit", class: "primary" }, say("formSend")),
+  );
   return form;
 }
 

@@ -1,6 +1,7 @@
 // Four colours for code, good enough for every language people paste: comments, strings, numbers, keywords.
 
-const HASH = /^(py|python|rb|ruby|sh|bash|zsh|shell|console|yaml|yml|toml|ini|dockerfile|make|makefile|perl|r|elixir)$/i;
+const HASH =
+  /^(py|python|rb|ruby|sh|bash|zsh|shell|console|yaml|yml|toml|ini|dockerfile|make|makefile|perl|r|elixir)$/i;
 const DASH = /^(sql|lua|haskell|hs|ada|elm)$/i;
 const PLAIN = /^(text|txt|plain|plaintext|diff|markdown|md|csv|log)?$/i;
 const STRING = /"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`/.source;
@@ -12,7 +13,11 @@ const MOST = 20_000;
 export function colour(code: HTMLElement, text: string, language: string): void {
   code.textContent = text;
   if (PLAIN.test(language) || text.length > MOST) return;
-  const comment = HASH.test(language) ? "#.*" : DASH.test(language) ? "--.*" : "\\/\\/.*|\\/\\*[\\s\\S]*?\\*\\/|<!--[\\s\\S]*?-->";
+  const comment = HASH.test(language)
+    ? "#.*"
+    : DASH.test(language)
+      ? "--.*"
+      : "\\/\\/.*|\\/\\*[\\s\\S]*?\\*\\/|<!--[\\s\\S]*?-->";
   const token = new RegExp(`(${comment})|("""[\\s\\S]*?"""|${STRING})|(\\b\\d[\\w.]*)|([A-Za-z_]\\w*)`, "g");
   const parts: Node[] = [];
   let at = 0;

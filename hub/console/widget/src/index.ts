@@ -21,10 +21,12 @@ function place(): void {
   const element = document.createElement("hub-chat") as HubChat;
   for (const name of NAMES) {
     const value = given[name] ?? (name === "heading" ? given.title : undefined);
-    if (value !== undefined && value !== false && value !== null) element.setAttribute(name, value === true ? "" : String(value));
+    if (value !== undefined && value !== false && value !== null)
+      element.setAttribute(name, value === true ? "" : String(value));
   }
   const { suggestions, identity } = given;
-  if (suggestions) element.setAttribute("suggestions", Array.isArray(suggestions) ? suggestions.join("\n") : String(suggestions));
+  if (suggestions)
+    element.setAttribute("suggestions", Array.isArray(suggestions) ? suggestions.join("\n") : String(suggestions));
   if (identity) element.identify(String(identity));
   document.body.append(element);
   const act = <K extends "open" | "close" | "toggle" | "send" | "identify" | "on" | "destroy">(name: K): HubChat[K] =>

@@ -33,15 +33,23 @@ export class Line {
   #life = new AbortController();
 
   // `base` is the hub's address without a slash at its end.
-  constructor(private base: string, publicId: string, store: Store) {
+  constructor(
+    private base: string,
+    publicId: string,
+    store: Store,
+  ) {
     this.#path = `/chat/${encodeURIComponent(publicId)}`;
     this.#store = store;
     const { signal } = this.#life;
     addEventListener("online", () => this.#soon(0), { signal });
     addEventListener("offline", () => this.#lost("offline"), { signal });
-    document.addEventListener("visibilitychange", () => {
-      if (!document.hidden && !this.ready) this.#soon(0);
-    }, { signal });
+    document.addEventListener(
+      "visibilitychange",
+      () => {
+        if (!document.hidden && !this.ready) this.#soon(0);
+      },
+      { signal },
+    );
   }
 
   open(): void {
@@ -266,7 +274,10 @@ export class Line {
       const events = (waiting + decoder.decode(value, { stream: true })).split("\n\n");
       waiting = events.pop()!;
       for (const event of events) {
-        const data = event.split("\n").filter((line) => line.startsWith("data:")).map((line) => line.slice(5).trim());
+        const data = event
+          .split("\n")
+          .filter((line) => line.startsWith("data:"))
+          .map((line) => line.slice(5).trim());
         if (data.length) this.#heard(JSON.parse(data.join("\n")) as Frame);
         if (this.ready && this.identity && !this.#asked) void this.#identifyOnce();
       }

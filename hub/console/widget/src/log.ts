@@ -49,16 +49,35 @@ export class Log {
   #follows = true;
   #asking = false;
 
-  constructor(private words: Words, private acts: LogActs, empty: Node) {
+  constructor(
+    private words: Words,
+    private acts: LogActs,
+    empty: Node,
+  ) {
     const { say } = words;
-    this.#older = h("button", { type: "button", class: "older", hidden: true, click: () => this.#askOlder() }, say("older"));
+    this.#older = h(
+      "button",
+      { type: "button", class: "older", hidden: true, click: () => this.#askOlder() },
+      say("older"),
+    );
     this.#scroller = h(
       "div",
       { class: "scroller", id: "log", role: "log", "aria-live": "off", "aria-label": say("log"), tabindex: 0 },
       h("div", "column", empty, this.#older, this.#list),
     );
     this.#scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    this.down = h("button", { type: "button", class: "to-end", id: "down", "aria-label": say("down"), hidden: true, click: () => this.toEnd(true) }, icon("down"));
+    this.down = h(
+      "button",
+      {
+        type: "button",
+        class: "to-end",
+        id: "down",
+        "aria-label": say("down"),
+        hidden: true,
+        click: () => this.toEnd(true),
+      },
+      icon("down"),
+    );
     this.node = this.#scroller;
     new ResizeObserver(() => this.#follow()).observe(this.#list);
     new ResizeObserver(() => this.#follow()).observe(this.#scroller);
@@ -81,7 +100,8 @@ export class Log {
   }
 
   unread(after: number): number {
-    return [...this.#bySeq.values()].filter(({ message }) => message.role === "assistant" && message.seq > after).length;
+    return [...this.#bySeq.values()].filter(({ message }) => message.role === "assistant" && message.seq > after)
+      .length;
   }
 
   clear(): void {
@@ -149,12 +169,15 @@ export class Log {
     for (const name of new Set((message.tool_calls ?? []).map((call) => call.name))) {
       if (name) note(entry.foot, say("used", name));
     }
-    if (message.status === "refused") note(entry.foot, say("refused", this.words.refusal(message.reason ?? "", "")), "bad");
+    if (message.status === "refused")
+      note(entry.foot, say("refused", this.words.refusal(message.reason ?? "", "")), "bad");
     if (message.finish === "stopped") note(entry.foot, say("stopped"));
     if (message.finish === "error") {
       entry.node.classList.add("broken");
       const again = (): void => this.#again(message.seq);
-      entry.foot.querySelector(".notes")!.append(h("button", { type: "button", class: "link-button", click: again }, say("retry")));
+      entry.foot
+        .querySelector(".notes")!
+        .append(h("button", { type: "button", class: "link-button", click: again }, say("retry")));
     }
     this.#offer(entry, message, reply);
   }
@@ -163,7 +186,10 @@ export class Log {
     const { say } = this.words;
     if (reply) {
       const again = iconButton("retry", say("again"), () => this.#again(message.seq), { class: "tool again" });
-      entry.acts.append(copyButton(say("copy"), say("copied"), () => message.text), again);
+      entry.acts.append(
+        copyButton(say("copy"), say("copied"), () => message.text),
+        again,
+      );
     } else if (message.text) {
       entry.acts.append(iconButton("edit", say("edit"), () => this.acts.edit(message), { class: "tool edit" }));
     }
@@ -198,14 +224,23 @@ export class Log {
   }
 
   #files(attachments: Attachment[]): Node {
-    return h("div", "files", ...attachments.map((file) => {
-      const name = file.name || file.kind;
-      const url = file.url ? this.acts.address(file.url) : "";
-      const shown = file.kind === "image" && url && this.acts.mayShow(url);
-      if (shown) return h("a", { ...outward(url), class: "thumb" }, h("img", { src: url, alt: name, loading: "lazy" }));
-      const chip = [icon("file", 16), h("span", "name", name), file.size ? h("span", "size", this.words.size(file.size)) : null];
-      return url ? h("a", { ...outward(url), class: "file", download: name }, ...chip) : h("span", "file", ...chip);
-    }));
+    return h(
+      "div",
+      "files",
+      ...attachments.map((file) => {
+        const name = file.name || file.kind;
+        const url = file.url ? this.acts.address(file.url) : "";
+        const shown = file.kind === "image" && url && this.acts.mayShow(url);
+        if (shown)
+          return h("a", { ...outward(url), class: "thumb" }, h("img", { src: url, alt: name, loading: "lazy" }));
+        const chip = [
+          icon("file", 16),
+          h("span", "name", name),
+          file.size ? h("span", "size", this.words.size(file.size)) : null,
+        ];
+        return url ? h("a", { ...outward(url), class: "file", download: name }, ...chip) : h("span", "file", ...chip);
+      }),
+    );
   }
 
   #drawing(citations: Citation[] = []): Drawing {
@@ -224,7 +259,11 @@ export class Log {
           source.scrollIntoView({ block: "nearest" });
         };
         const label = `${this.words.say("source", n)}: ${citations[n - 1]!.title ?? ""}`;
-        return h("button", { type: "button", class: "cite", "aria-label": label, title: citations[n - 1]!.title, click: open }, String(n));
+        return h(
+          "button",
+          { type: "button", class: "cite", "aria-label": label, title: citations[n - 1]!.title, click: open },
+          String(n),
+        );
       },
     };
   }
@@ -236,16 +275,40 @@ export class Log {
       const web = /^https?:\/\//.test(source.url ?? "");
       const summary = h("summary", {}, h("span", "n", String(n + 1)), h("span", "name", title));
       const link = web ? h("a", outward(source.url!), source.url!.replace(/^https?:\/\//, "")) : null;
-      return h("details", { class: "source", "data-n": n + 1 }, summary, h("div", "excerpt", source.text && h("p", {}, source.text), link));
+      return h(
+        "details",
+        { class: "source", "data-n": n + 1 },
+        summary,
+        h("div", "excerpt", source.text && h("p", {}, source.text), link),
+      );
     });
-    return h("details", "sources", h("summary", {}, icon("chevron", 14), `${say("sources")} · ${rows.length}`), h("div", "rows", ...rows));
+    return h(
+      "details",
+      "sources",
+      h("summary", {}, icon("chevron", 14), `${say("sources")} · ${rows.length}`),
+      h("div", "rows", ...rows),
+    );
   }
 
   #choices(labels: string[]): Node {
-    const row = h("div", "choices", ...labels.map((label) => h("button", { type: "button", class: "choice", click: () => {
-      row.remove();
-      this.acts.say(label);
-    } }, label)));
+    const row = h(
+      "div",
+      "choices",
+      ...labels.map((label) =>
+        h(
+          "button",
+          {
+            type: "button",
+            class: "choice",
+            click: () => {
+              row.remove();
+              this.acts.say(label);
+            },
+          },
+          label,
+        ),
+      ),
+    );
     return row;
   }
 
@@ -307,7 +370,12 @@ export class Log {
     entry.node.classList.add("live");
     entry.node.setAttribute("aria-busy", "true");
     entry.time.remove();
-    const status = h("p", "doing", h("span", { class: "dots", "aria-hidden": "true" }, h("i"), h("i"), h("i")), h("span", {}, this.words.say("thinking")));
+    const status = h(
+      "p",
+      "doing",
+      h("span", { class: "dots", "aria-hidden": "true" }, h("i"), h("i"), h("i")),
+      h("span", {}, this.words.say("thinking")),
+    );
     const steps = h("div", "steps");
     entry.body.before(steps);
     entry.body.after(status);
@@ -344,7 +412,8 @@ export class Log {
   }
 
   #step(live: Live, call: string, label: string, phase: string): void {
-    let step = [...live.steps.children].find((node) => (node as HTMLElement).dataset.call === call) as HTMLElement | undefined;
+    let step = [...live.steps.children].find((node) => (node as HTMLElement).dataset.call === call) as
+      HTMLElement | undefined;
     if (!step) {
       step = h("span", { class: "step", "data-call": call }, icon("busy", 14), h("span", {}, label));
       live.steps.append(step);

@@ -131,7 +131,12 @@ function drawCode(lines: string[], fence: string, name: string, how: Drawing): N
   return h(
     "div",
     "code",
-    h("div", "bar", h("span", {}, name), copyButton(how.words.say("copy"), how.words.say("copied"), () => text)),
+    h(
+      "div",
+      "bar",
+      h("span", {}, name),
+      copyButton(how.words.say("copy"), how.words.say("copied"), () => text),
+    ),
     h("pre", { tabindex: 0 }, code),
   );
 }
@@ -161,7 +166,9 @@ function drawItem(lines: string[], how: Drawing): Node {
   const task = /^\[([ xX])\]\s+/.exec(lines[0]!);
   const item = h("li", task ? "task" : "");
   if (task) {
-    item.append(h("input", { type: "checkbox", disabled: true, checked: task[1] !== " ", "aria-label": lines[0]!.slice(4) }));
+    item.append(
+      h("input", { type: "checkbox", disabled: true, checked: task[1] !== " ", "aria-label": lines[0]!.slice(4) }),
+    );
     lines[0] = lines[0]!.slice(task[0].length);
   }
   const parts = blocks(lines.join("\n"));
@@ -175,14 +182,30 @@ function drawItem(lines: string[], how: Drawing): Node {
 
 function drawTable(lines: string[], how: Drawing): Node {
   const cells = (line: string): string[] =>
-    line.trim().replace(/^\||(?<!\\)\|$/g, "").split(/(?<!\\)\|/).map((cell) => cell.trim().replace(/\\\|/g, "|"));
+    line
+      .trim()
+      .replace(/^\||(?<!\\)\|$/g, "")
+      .split(/(?<!\\)\|/)
+      .map((cell) => cell.trim().replace(/\\\|/g, "|"));
   const sides = cells(lines[1]!).map((mark) => (mark.endsWith(":") ? (mark.startsWith(":") ? "mid" : "end") : ""));
   const row = (line: string, kind: "th" | "td"): Node =>
-    h("tr", {}, ...cells(line).slice(0, sides.length).map((cell, n) =>
-      inline(h(kind, { class: sides[n], scope: kind === "th" && "col" }), cell, how)));
-  return h("div", { class: "wide", tabindex: 0 }, h("table", {},
-    h("thead", {}, row(lines[0]!, "th")),
-    h("tbody", {}, ...lines.slice(2).map((line) => row(line, "td")))));
+    h(
+      "tr",
+      {},
+      ...cells(line)
+        .slice(0, sides.length)
+        .map((cell, n) => inline(h(kind, { class: sides[n], scope: kind === "th" && "col" }), cell, how)),
+    );
+  return h(
+    "div",
+    { class: "wide", tabindex: 0 },
+    h(
+      "table",
+      {},
+      h("thead", {}, row(lines[0]!, "th")),
+      h("tbody", {}, ...lines.slice(2).map((line) => row(line, "td"))),
+    ),
+  );
 }
 
 function drawQuote(lines: string[], how: Drawing): Node {
@@ -199,7 +222,7 @@ function drawLines(parent: HTMLElement, lines: string[], how: Drawing): HTMLElem
 }
 
 // In order of precedence where two begin at the same place.
-const ADDRESS = "((?:https?:\\/\\/|mailto:|tel:)[^\\s()<>]*(?:\\([^\\s()<>]*\\)[^\\s()<>]*)*)(?:\\s+\"[^\"\\n]*\")?\\)";
+const ADDRESS = '((?:https?:\\/\\/|mailto:|tel:)[^\\s()<>]*(?:\\([^\\s()<>]*\\)[^\\s()<>]*)*)(?:\\s+"[^"\\n]*")?\\)';
 const MARKS: [string, RegExp][] = [
   ["code", /(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)/g],
   ["image", new RegExp(`!\\[([^\\]\\n]{0,500})\\]\\(${ADDRESS}`, "g")],
@@ -218,7 +241,12 @@ const LONGEST = 20_000;
 
 function inline<T extends HTMLElement>(parent: T, text: string, how: Drawing): T {
   const whole = text.slice(0, LONGEST);
-  const next = MARKS.map(([kind, mark]) => ({ kind, pattern: new RegExp(mark), found: null as RegExpExecArray | null, done: false }));
+  const next = MARKS.map(([kind, mark]) => ({
+    kind,
+    pattern: new RegExp(mark),
+    found: null as RegExpExecArray | null,
+    done: false,
+  }));
   let at = 0;
   for (;;) {
     let first: { kind: string; found: RegExpExecArray } | null = null;
@@ -264,12 +292,16 @@ function marked(kind: string, found: RegExpExecArray, how: Drawing): Node {
   }
 }
 
-export const outward = (url: string): Record<string, string> =>
-  ({ href: url, target: "_blank", rel: "noopener noreferrer nofollow" });
+export const outward = (url: string): Record<string, string> => ({
+  href: url,
+  target: "_blank",
+  rel: "noopener noreferrer nofollow",
+});
 const anchor = (url: string): HTMLAnchorElement => h("a", outward(url));
 
 function image(alt: string, url: string, how: Drawing): Node {
-  if (how.image(url)) return h("img", { src: url, alt, loading: "lazy", referrerpolicy: "no-referrer", class: "shown" });
+  if (how.image(url))
+    return h("img", { src: url, alt, loading: "lazy", referrerpolicy: "no-referrer", class: "shown" });
   return h("a", { ...outward(url), class: "picture" }, icon("image", 15), alt || url.replace(/^https?:\/\//, ""));
 }
 

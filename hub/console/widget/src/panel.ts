@@ -29,17 +29,32 @@ export class Panel {
   #noticeTimer = 0;
   #middle = h("div", "middle");
 
-  constructor(private words: Words, private acts: PanelActs, page: boolean) {
+  constructor(
+    private words: Words,
+    private acts: PanelActs,
+    page: boolean,
+  ) {
     const { say } = words;
     this.#face = h("div", { class: "face big", "aria-hidden": "true" });
     this.#title = h("h1", { class: "title" }, say("assistant"));
     this.#state = h("span", { class: "link", id: "link", role: "status", "data-state": "resting" }, h("i"), h("span"));
-    const button = (name: IconName, label: string, act: () => void, id: string): HTMLButtonElement => iconButton(name, label, act, { id });
+    const button = (name: IconName, label: string, act: () => void, id: string): HTMLButtonElement =>
+      iconButton(name, label, act, { id });
     this.#anew = button("anew", say("anew"), () => this.#askAnew(), "anew");
     this.#anew.hidden = true;
-    this.#head = h("header", "top", this.#face, h("div", "names", this.#title, this.#state), h("div", "tools", this.#anew,
-      !page && button("popout", say("popout"), () => acts.popOut(), "popout"),
-      !page && button("close", say("close"), () => acts.close(), "close")));
+    this.#head = h(
+      "header",
+      "top",
+      this.#face,
+      h("div", "names", this.#title, this.#state),
+      h(
+        "div",
+        "tools",
+        this.#anew,
+        !page && button("popout", say("popout"), () => acts.popOut(), "popout"),
+        !page && button("close", say("close"), () => acts.close(), "close"),
+      ),
+    );
     this.#notice = h("div", { class: "notice", role: "status", hidden: true });
     this.#announcer = h("div", { class: "unseen", id: "announcer", "aria-live": "polite", "aria-atomic": "true" });
     this.#welcome = h("div", "welcome");
@@ -61,7 +76,13 @@ export class Panel {
     this.#title.textContent = settings.title || settings.agent || say("assistant");
     this.#face.replaceChildren(this.face());
     const chips = settings.suggestions.map((text) =>
-      h("button", { type: "button", class: "suggestion", click: () => this.acts.say(text) }, h("span", {}, text), icon("send", 16)));
+      h(
+        "button",
+        { type: "button", class: "suggestion", click: () => this.acts.say(text) },
+        h("span", {}, text),
+        icon("send", 16),
+      ),
+    );
     this.#welcome.replaceChildren(
       h("div", { class: "face huge", "aria-hidden": "true" }, this.face()),
       h("h2", {}, settings.greeting ? settings.greeting.split("\n")[0]! : say("greeting")),
@@ -124,7 +145,14 @@ export class Panel {
     };
     this.notice(say("anewAsk"));
     const yes = h("button", { type: "button", class: "primary small", click: () => done(true) }, say("yes"));
-    this.#notice.append(h("span", "answers", h("button", { type: "button", class: "link-button", click: () => done(false) }, say("no")), yes));
+    this.#notice.append(
+      h(
+        "span",
+        "answers",
+        h("button", { type: "button", class: "link-button", click: () => done(false) }, say("no")),
+        yes,
+      ),
+    );
     yes.focus();
   }
 

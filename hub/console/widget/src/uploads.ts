@@ -9,7 +9,10 @@ export interface Upload {
 }
 
 export class UploadError extends Error {
-  constructor(readonly code: string, message: string) {
+  constructor(
+    readonly code: string,
+    message: string,
+  ) {
     super(message);
   }
 }
@@ -37,5 +40,7 @@ export function upload(address: string, store: Store, file: File, progress: (sha
 // Whether a file's type is among the accepted ones (`image/png`, also `image/*`); unknown types are left to the hub.
 export function accepts(rules: Uploading, file: File): boolean {
   if (!file.type || rules.types.length === 0) return true;
-  return rules.types.some((type) => type === file.type || (type.endsWith("/*") && file.type.startsWith(type.slice(0, -1))));
+  return rules.types.some(
+    (type) => type === file.type || (type.endsWith("/*") && file.type.startsWith(type.slice(0, -1))),
+  );
 }
