@@ -13,11 +13,11 @@ from hub.edges.guard import Refused
 from hub.edges.saying import composed
 from hub.edges.showing import show_message
 from hub.edges.visitors import Visitor
-from hub.ledger.batching import Overloaded
 from hub.pipeline.connections import LiveConnection
 from hub.pipeline.errors import Unavailable
 from hub.pipeline.stream import Cursor
 from hub.runtime import get_runtime
+from tenants.db.batching import Overloaded
 
 if TYPE_CHECKING:
     from hub.pipeline.chat import Chat

@@ -23,7 +23,8 @@ _MARK = """
 UPDATE message SET reason = %(reason)s
 WHERE session_id = %(session)s AND tenant_id = %(tenant)s AND reason = '' AND seq >= %(first)s AND (
     seq < %(end)s OR role = 'assistant' AND turn_id IN (
-        SELECT turn_id FROM message WHERE session_id = %(session)s AND seq >= %(first)s AND seq < %(end)s))
+        SELECT turn_id FROM message
+        WHERE session_id = %(session)s AND seq >= %(first)s AND seq < %(end)s AND turn_id <> %(turn)s))
 """
 
 
@@ -71,5 +72,5 @@ async def supersede(conn: Any, run: Run) -> None:
         return
     for span in spans(claimed.messages, run.bodies) if run.bodies else ():
         values = {"first": span.first, "end": span.end, "session": claimed.session_id, "tenant": claimed.tenant_id}
-        await conn.execute(_MARK, {**values, "reason": SUPERSEDED})
+        await conn.execute(_MARK, {**values, "reason": SUPERSEDED, "turn": claimed.turn_id})
         await retract(conn, run.input.key, first=2 * span.first, end=2 * span.end)

@@ -179,7 +179,7 @@ def test_the_console_behind_the_real_server(house: House, uvicorn_gateway: Gatew
 
 
 def test_on_a_phone_in_chinese_and_dark(address: str) -> None:
-    phone = {"viewport": {"width": 390, "height": 780}, "locale": "zh-CN", "color_scheme": "dark"}
+    phone: dict[str, Any] = {"viewport": {"width": 390, "height": 780}, "locale": "zh-CN", "color_scheme": "dark"}
     with browsing(**phone) as page:
         page.goto(address)
         page.wait_for_selector("#link[data-state=online]")

@@ -207,7 +207,11 @@ def test_the_page_speaks_with_the_widget(house: House, uvicorn_gateway: Gateway)
 def test_on_a_phone_the_panel_is_the_screen(house: House, uvicorn_gateway: Gateway) -> None:  # noqa: F811
     chromium()
     public_id = house.connect("web", origins=("*",))
-    phone = {"viewport": {"width": 390, "height": 760}, "color_scheme": "dark", "reduced_motion": "reduce"}
+    phone: dict[str, Any] = {
+        "viewport": {"width": 390, "height": 760},
+        "color_scheme": "dark",
+        "reduced_motion": "reduce",
+    }
     with site(uvicorn_gateway.url, public_id) as shop, browsing(**phone) as page:
         page.goto(shop)
         page.click("#launcher")
