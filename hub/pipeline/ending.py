@@ -223,10 +223,7 @@ class Ending:
 
     async def _renew(self, conn: Any, rows: Sequence[Commit]) -> None:
         """Sessions that begin anew, and messages said anew, after the turn's end was written."""
-        for row in rows:
-            run = self._ending.get(row.turn_id)
-            if run is None:
-                continue
+        for run in [self._ending[row.turn_id] for row in rows if row.turn_id in self._ending]:
             if run.renews:
                 await begin_anew(conn, self._vault, run)
             await supersede(conn, run)
