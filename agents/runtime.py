@@ -215,6 +215,7 @@ class AgentRuntime:
             steps=tuple(steps),
             recalled=tuple(state.get("recalled", ())),
             sources=tuple(state.get("sources", ())),
+            quick_replies=tuple(state.get("quick_replies", ())),
             state=after,
             batch=folded[1],
             model=state.get("model", ""),

@@ -16,7 +16,7 @@ from agents.ports import Memory
 from agents.providers.base import ChatRequest, Completion, Grounds, Toolset
 from agents.tokens import clip, estimate
 from agents.tools import ToolContext, ToolRunner
-from agents.tools.builtin import NOTHING
+from agents.tools.builtin import NOTHING, offered
 from agents.tools.runner import Asked, worked
 from agents.types import ChatMessage, Emit, Progress, Restarted, Source, Status, TextDelta, ToolCall, TurnInput, Usage
 from agents.workflow import Workflow, load
@@ -166,7 +166,9 @@ async def tools(state: State, services: Services) -> State:
     detail = {"tools": [call.name for call in calls]}
     sources = [*state.get("sources", ()), *_sources(services, answers)]
     messages = [*state["messages"], *answers]
-    return {"messages": messages, "said": said, "wants_tools": False, "sources": sources, "detail": detail}
+    change: State = {"messages": messages, "said": said, "wants_tools": False, "sources": sources, "detail": detail}
+    replies = offered([call for call in calls if call.name in turn.agent.tools])
+    return change | {"quick_replies": replies} if replies else change
 
 
 async def summary(state: State, _: Services) -> State:

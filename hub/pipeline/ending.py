@@ -10,7 +10,7 @@ import orjson
 
 from agents.runtime import AgentRuntime
 from agents.types import TurnResult
-from channels_adapters.types import Part, Reply
+from channels_adapters.types import Part
 from hub.ledger.claim import Claimed
 from hub.ledger.commit import Commit, Committed, Committer, PartRow
 from hub.pipeline import crash, metrics, notices
@@ -22,7 +22,7 @@ from hub.pipeline.live import left_behind
 from hub.pipeline.messages import message_chunk
 from hub.pipeline.outbox import Outbox, Ready
 from hub.pipeline.places import Places
-from hub.pipeline.record import pack_part, reply_body, spent, status, trace
+from hub.pipeline.record import pack_part, reply_body, reply_of, spent, status, trace
 from hub.pipeline.run import Fenced, Run
 from hub.pipeline.streams import Streams
 from tenants import usage
@@ -155,11 +155,7 @@ class Ending:
         asked = [body.external_id for body in run.bodies]
         if abilities.sync_reply != "none" and self.inline.hand_over(run.connection.id, asked):
             return ()  # the answer goes out in the response that waits for it
-        reply = Reply(
-            text=text,
-            in_reply_to=tuple(body.external_id for body in run.bodies if body.external_id),
-        )
-        return run.connection.adapter.render(reply)
+        return run.connection.adapter.render(reply_of(run, result, text))
 
     def _row(self, run: Run, result: TurnResult, parts: Sequence[Part]) -> Commit:
         claimed, usages = run.claimed, result.usage
@@ -223,10 +219,7 @@ class Ending:
 
     async def _renew(self, conn: Any, rows: Sequence[Commit]) -> None:
         """Sessions that begin anew, and messages said anew, after the turn's end was written."""
-        for row in rows:
-            run = self._ending.get(row.turn_id)
-            if run is None:
-                continue
+        for run in [self._ending[row.turn_id] for row in rows if row.turn_id in self._ending]:
             if run.renews:
                 await begin_anew(conn, self._vault, run)
             await supersede(conn, run)

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from agents.types import TurnResult
-from channels_adapters.types import Part
+from channels_adapters.types import Part, QuickReply, Reply
 from hub.pipeline.bodies import Body
 from hub.pipeline.run import MOST_ATTEMPTS, Run
 from tenants import usage
@@ -39,6 +39,15 @@ def reply_body(result: TurnResult) -> Body:
         }
         if usages
         else {},
+    )
+
+
+def reply_of(run: Run, result: TurnResult, text: str) -> Reply:
+    """The reply as an adapter renders it."""
+    return Reply(
+        text=text,
+        quick_replies=tuple(QuickReply(label=choice, value=choice) for choice in result.quick_replies),
+        in_reply_to=tuple(body.external_id for body in run.bodies if body.external_id),
     )
 
 

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from hub.edges.guard import Refused
 from hub.edges.identity import verify
-from tests.edges.conftest import Gateway, House
+from tests.edges.conftest import ROOT, Gateway, House
 from tests.edges.test_chat import opened
 from tests.edges.test_rich_chat import said
 
@@ -40,6 +40,14 @@ def token(secret: str = SECRET, *, algorithm: str = "HS256", headers: Any = None
 def test_a_genuine_token_is_accepted(claims: dict[str, Any]) -> None:
     found = verify(token(**claims), secret=SECRET, audience="chat", now=NOW)
     assert (found.subject, found.name) == (claims.get("sub", "u1"), claims.get("name", ""))
+
+
+def test_the_document_shows_how_to_make_one() -> None:
+    page = (ROOT / "docs" / "channels" / "web.md").read_text()
+    shown: dict[str, Any] = {}
+    exec(page.partition("```python\n")[2].partition("```")[0], shown)
+    found = verify(shown["identity_token"](SECRET, "chat", "ada", "Ada"), secret=SECRET, audience="chat")
+    assert (found.subject, found.name) == ("ada", "Ada")
 
 
 BAD: list[tuple[str, str]] = [

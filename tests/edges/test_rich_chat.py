@@ -244,6 +244,18 @@ async def test_the_calls_of_tools_are_shown(uvicorn_gateway: Gateway, house: Hou
         assert "citations" not in answer  # a tool's result is for the model unless it says otherwise
 
 
+async def test_replies_are_offered(uvicorn_gateway: Gateway, house: House) -> None:
+    from agents.models import Agent
+
+    house.run(lambda: Agent.objects.filter(pk=house.agent_id).update(tools=["offer_replies"]))
+    async with opened(uvicorn_gateway, house.connect("web")) as chat:
+        ask = '[[tool name=offer_replies args={"replies":["Yes","No"]} text="Shall_we?"]]'
+        _, answer = await said(chat, "a", ask)
+        assert answer["quick_replies"] == ["Yes", "No"]
+        _, answer = await said(chat, "b", "[[echo]]")
+        assert "quick_replies" not in answer
+
+
 async def test_a_visitor_opens_only_so_many_pages(uvicorn_gateway: Gateway, house: House) -> None:
     from contextlib import AsyncExitStack
 
