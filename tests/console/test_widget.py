@@ -21,6 +21,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.console.test_chat_page import NO_SOCKETS
 from tests.edges.conftest import folder, gateways, house, model_url, running, uvicorn_gateway  # noqa: F401 (fixtures)
 from tests.support.browser import browsing, chromium
 
@@ -131,7 +132,8 @@ def test_the_script_is_served_for_every_site_and_kept(uvicorn_gateway: Gateway) 
 # ---- on other sites ----
 
 
-def test_on_a_page_of_another_site(house: House, uvicorn_gateway: Gateway) -> None:  # noqa: F811
+@pytest.mark.parametrize("way", ["sockets", "events"])
+def test_on_a_page_of_another_site(house: House, uvicorn_gateway: Gateway, way: str) -> None:  # noqa: F811
     chromium()
     row = house.connect_row("web", title="Acme", greeting="Hello!", suggestions="What do you sell?", colour="#0a7d5a")
     with site(uvicorn_gateway.url, row.public_id) as shop, browsing() as page:
@@ -140,6 +142,8 @@ def test_on_a_page_of_another_site(house: House, uvicorn_gateway: Gateway) -> No
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.on("websocket", lambda line: asked.append(line.url))
+        if way == "events":
+            page.context.add_init_script(NO_SOCKETS)
         page.goto(shop)
         page.wait_for_selector("#launcher")
         shot(page, "widget-launcher")
@@ -159,6 +163,11 @@ def test_on_a_page_of_another_site(house: House, uvicorn_gateway: Gateway) -> No
         page.click("#launcher")
         page.press("#text", "Escape")
         assert page.locator(".panel").is_hidden()
+        page.reload()  # it comes back with its token
+        page.wait_for_selector("#launcher")
+        page.click("#launcher")
+        page.wait_for_selector(f"{DONE} table")
+        page.press("#text", "Escape")
         assert page.evaluate("document.querySelector('hub-chat').shadowRoot.activeElement.id") == "launcher"
         places = {urlsplit(url).netloc for url in asked if not url.startswith(("data:", "blob:"))}
         assert places == {urlsplit(shop).netloc, urlsplit(uvicorn_gateway.url).netloc}
