@@ -73,7 +73,7 @@ export class Panel {
     if (JSON.stringify(settings) === JSON.stringify(this.#settings)) return;
     this.#settings = settings;
     const { say } = this.words;
-    this.#title.textContent = settings.title || settings.agent || say("assistant");
+    this.#title.textContent = this.name;
     this.#face.replaceChildren(this.face());
     const chips = settings.suggestions.map((text) =>
       h(
@@ -93,14 +93,21 @@ export class Panel {
 
   // The tenant's logo, else its initial or the agent's, else a speech bubble.
   face(): Node {
-    const { logo = "", agent = "", title = "" } = this.#settings ?? {};
+    const { logo = "" } = this.#settings ?? {};
     if (logo) return h("img", { src: this.acts.address(logo), alt: "" });
-    const name = (title || agent).trim();
-    return name ? h("span", {}, [...name][0]!.toUpperCase()) : icon("chat", 20);
+    const name = this.name.trim();
+    return name !== this.words.say("assistant") ? h("span", {}, [...name][0]!.toUpperCase()) : icon("chat", 20);
   }
 
+  // What stands at the head: the tenant's title, else who answers.
+  get name(): string {
+    return this.#settings?.title || this.agent;
+  }
+
+  // Who answers; an agent that nobody has named is called so in the visitor's language.
   get agent(): string {
-    return this.#settings?.agent || this.#settings?.title || this.words.say("assistant");
+    const name = this.#settings?.agent || this.#settings?.title || "";
+    return !name || name === "assistant" ? this.words.say("assistant") : name;
   }
 
   state(state: string): void {
