@@ -48,6 +48,7 @@ export class Log {
   #frame = 0;
   #follows = true;
   #asking = false;
+  #first = Infinity; // the lowest number that was told of, shown or superseded
 
   constructor(
     private words: Words,
@@ -112,6 +113,7 @@ export class Log {
     this.#older.hidden = true;
     this.#asking = false;
     this.#follows = true;
+    this.#first = Infinity;
   }
 
   // ---- messages ----
@@ -119,11 +121,14 @@ export class Log {
   // A stored message; one's own takes the place of the one that was waiting. False when it was here already.
   store(message: Message): boolean {
     if (message.client_id) this.forget(message.client_id);
+    this.#first = Math.min(this.#first, message.seq);
     const reply = message.role === "assistant";
-    const drawn = reply && message.turn_id ? this.#endLive() : null;
+    const newest = message.seq > this.last;
+    const ends = reply && message.turn_id && (newest || message.turn_id === this.#live?.turn);
+    const drawn = ends ? this.#endLive() : null;
     if (this.#bySeq.has(message.seq) || message.superseded || !(reply || message.role === "user")) return false;
     if (message.edits) this.#supersede(message.edits, message.seq);
-    this.#list.querySelector(".choices")?.remove();
+    if (newest) this.#list.querySelector(".choices")?.remove();
     const entry = this.#entry(message.role, new Date(message.created), message.sender_name);
     if (drawn) entry.body.replaceWith((entry.body = drawn.body));
     if (drawn) entry.node.classList.add("still");
@@ -155,6 +160,7 @@ export class Log {
       entry.node.remove();
       this.#bySeq.delete(at);
     }
+    this.#first = Math.min(...this.#bySeq.keys());
   }
 
   #fill(entry: Entry, message: Message): void {
@@ -165,7 +171,8 @@ export class Log {
     if (!message.text) entry.body.remove();
     if (message.attachments?.length) entry.foot.before(this.#files(message.attachments));
     if (message.citations?.length) entry.foot.before(this.#sources(message.citations));
-    if (message.quick_replies?.length) entry.node.append(this.#choices(message.quick_replies));
+    if (message.quick_replies?.length && message.seq === this.last)
+      entry.node.append(this.#choices(message.quick_replies));
     for (const name of new Set((message.tool_calls ?? []).map((call) => call.name))) {
       if (name) note(entry.foot, say("used", name));
     }
@@ -326,6 +333,7 @@ export class Log {
     if (message.attachments?.length) entry.foot.before(this.#files(message.attachments));
     note(entry.foot, this.words.say("waiting"));
     this.#pending.set(message.id, { entry, message });
+    this.#list.querySelector(".choices")?.remove();
     this.#fade(message.edits, true);
     this.#list.append(entry.node);
     this.#arrange();
@@ -492,15 +500,13 @@ export class Log {
       if (node.classList.contains("entry")) answer = node;
     }
     answer?.classList.add("latest");
-    const first = Math.min(...this.#bySeq.keys());
-    if (this.#bySeq.size && first > 1 && !this.#asking) this.#older.hidden = false;
-    if (first === 1) this.#older.hidden = true;
+    if (this.#bySeq.size && !this.#asking) this.#older.hidden = this.#first <= 1;
   }
 
   #askOlder(): void {
     if (this.#asking || this.#older.hidden) return;
     this.#asking = true;
-    this.acts.older(Math.min(...this.#bySeq.keys()));
+    this.acts.older(this.#first);
     setTimeout(() => (this.#asking = false), 8000); // the line may have been lost with the question
   }
 
