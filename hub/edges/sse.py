@@ -19,9 +19,9 @@ from hub.edges import frames, visit
 from hub.edges.chat import PING_SECONDS, SEND_SECONDS
 from hub.edges.doors import ARRIVALS, DOORS
 from hub.edges.frames import Hello
-from hub.edges.guard import Refused, request_headers
+from hub.edges.guard import Refused, request_headers, require_method
 from hub.edges.http import Header, Scope, end_stream, more, respond, start_stream
-from hub.edges.speaking import bearer, cors
+from hub.edges.speaking import PREFLIGHT, bearer, cors
 from hub.edges.visit import Visit
 from hub.pipeline.connections import LiveConnection
 from hub.pipeline.stream import Cursor, StreamEvent, TooSlow
@@ -75,6 +75,10 @@ class ChatStream(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
                 connection = await visit.find_connection(self.scope["url_route"]["kwargs"]["public_id"], headers)
             DOORS.admit(connection.id)
             origin = cors(headers)
+            if self.scope["method"] == "OPTIONS":  # a page of another site asks first, since it sends its token
+                await respond(self.base_send, 204, headers=[*origin, *PREFLIGHT])
+                return
+            require_method(self.scope, "GET")
             await self._stream(connection, _hello(self.scope, headers), origin)
         except Refused as refused:
             await self._refuse(refused, origin)
