@@ -341,6 +341,10 @@ async def test_events_across_origins_and_refusals(gateway: Gateway, house: House
             assert answer.status == 204
             assert answer.headers["Access-Control-Allow-Origin"] == "https://shop.example"
             assert "Access-Control-Allow-Credentials" not in answer.headers
+        async with http.options(url.removesuffix("/messages"), headers=shop) as answer:
+            assert answer.status == 204 and "authorization" in answer.headers["Access-Control-Allow-Headers"]
+        async with http.delete(url.removesuffix("/messages"), headers=shop) as answer:
+            assert answer.status == 405
         async with http.post(url, json={"client_id": "a", "text": "x"}, headers=shop) as answer:
             assert answer.status == 202
         cases: list[tuple[dict[str, Any], int, str]] = [
