@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.db import connection
 from django.db.models.functions import Now
+from django.dispatch import Signal
 
 from tenants.context import ops_scope, tenant_scope
 from tenants.db.pools import Pools
@@ -21,9 +22,14 @@ from tenants.models import ApiKey
 SECRET_BYTES: Final = 32
 MAX_KEY_CHARS: Final = 128
 _FIND: Final = (
-    "SELECT id, tenant_id, agent_id, hash, scopes FROM api_key "
-    "WHERE prefix = %s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
+    "SELECT k.id, k.tenant_id, k.agent_id, k.hash, k.scopes, t.status <> 'active' "
+    "FROM api_key k JOIN tenant t ON t.id = k.tenant_id "
+    "WHERE k.prefix = %s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())"
 )
+
+
+revoked = Signal()
+"""Sent with `tenant_id` and `key_id` when a key was ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,8 @@ class KeyGrant:
     tenant_id: UUID
     agent_id: UUID | None
     scopes: frozenset[str]
+    suspended: bool = False
+    """The tenant is suspended: who holds the key is told so, and nothing else."""
 
 
 def issue(
@@ -95,7 +103,10 @@ def find_by_secret_sync(key: str) -> KeyGrant | None:
 def revoke(tenant_id: UUID, key_id: UUID) -> bool:
     """End a key; whether it was valid before. Caches of grants must not outlive 5 s."""
     with tenant_scope(tenant_id):
-        return bool(ApiKey.objects.filter(id=key_id, revoked_at=None).update(revoked_at=Now()))
+        ended = bool(ApiKey.objects.filter(id=key_id, revoked_at=None).update(revoked_at=Now()))
+    if ended:
+        revoked.send(sender=ApiKey, tenant_id=tenant_id, key_id=key_id)
+    return ended
 
 
 async def touch(pools: Pools, grant: KeyGrant) -> None:
@@ -124,4 +135,4 @@ def _parts(key: str) -> tuple[str, str] | None:
 def _grant(row: tuple[Any, ...] | None, secret: str) -> KeyGrant | None:
     if row is None or not hmac.compare_digest(bytes(row[3]), _hash(secret)):
         return None
-    return KeyGrant(id=row[0], tenant_id=row[1], agent_id=row[2], scopes=frozenset(row[4]))
+    return KeyGrant(id=row[0], tenant_id=row[1], agent_id=row[2], scopes=frozenset(row[4]), suspended=row[5])

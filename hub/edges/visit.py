@@ -38,7 +38,7 @@ async def find_any(public_id: str) -> LiveConnection:
     """The active chat connection behind a public id, whoever asks. Raises Refused (404)."""
     runtime = await get_runtime()
     connection = await runtime.connections.find(CHANNEL, public_id)
-    if connection is None or not connection.active:
+    if connection is None or not connection.listening:
         raise Refused(404, "not_found", "there is no such chat")
     return connection
 

@@ -4,13 +4,17 @@ from hub.models.connection import BurstPolicy, Connection, ConnectionStatus, OnU
 from hub.models.contact import Contact, Person
 from hub.models.delivery import Delivery, DeliveryStatus
 from hub.models.event import Event
+from hub.models.idempotency import KeptAnswer
 from hub.models.message import Message, MessageKey, MessageStatus
+from hub.models.rollup import BOUNDS, BUCKETS, Grain, Rollup
 from hub.models.session import Session, SessionOwner
 from hub.models.turn import Turn, TurnKind, TurnStatus
 from hub.models.upload import ReadMark, Upload, UploadChunk, UploadStatus
 from hub.models.worker import Worker
 
 __all__ = [
+    "BOUNDS",
+    "BUCKETS",
     "BurstPolicy",
     "Connection",
     "ConnectionStatus",
@@ -18,12 +22,15 @@ __all__ = [
     "Delivery",
     "DeliveryStatus",
     "Event",
+    "Grain",
+    "KeptAnswer",
     "Message",
     "MessageKey",
     "MessageStatus",
     "OnUnknown",
     "Person",
     "ReadMark",
+    "Rollup",
     "Session",
     "SessionOwner",
     "Turn",

@@ -55,6 +55,8 @@ class Body:
     """What a page asked before the first message."""
     citations: Sequence[Mapping[str, Any]] = ()
     """What an answer could draw on, best first."""
+    hold: float = 0.0
+    """Until when (unix time) a response is held open for the answer to this message."""
 
 
 _KEYS = {
@@ -74,6 +76,7 @@ _KEYS = {
     "edits": "x",
     "form": "m",
     "citations": "s",
+    "hold": "h",
 }
 _NAMES = {short: name for name, short in _KEYS.items()}
 

@@ -28,6 +28,10 @@ log = structlog.get_logger(__name__)
 MOST_IMAGES = 4
 IMAGE_BYTES = 5 << 20
 _READ = "SELECT id, body FROM message WHERE id = ANY (%s)"
+_REFUSED = (
+    "SELECT m.id, m.body FROM turn t JOIN message m ON m.session_id = t.session_id AND m.seq = t.first_seq "
+    "WHERE t.id = %s"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class Options:
 
 async def read_bodies(pools: Pools, vault: Vault, recent: Recent, claimed: Claimed) -> list[Body]:
     """The bodies of the turn's messages, oldest first; what this process still holds is not read again."""
+    if claimed.kind == "notice":
+        return await _where_refused(pools, vault, claimed)
     held = {message_id: recent.take(message_id) for _, message_id in claimed.messages}
     missing = [message_id for message_id, body in held.items() if body is None]
     if missing:
@@ -53,6 +59,14 @@ async def read_bodies(pools: Pools, vault: Vault, recent: Recent, claimed: Claim
     return [held[message_id] or Body() for _, message_id in claimed.messages]
 
 
+async def _where_refused(pools: Pools, vault: Vault, claimed: Claimed) -> list[Body]:
+    """A notice answers no message, but goes where the refused one came from: its address, without its text."""
+    async with pools.app(claimed.tenant_id) as conn:
+        rows = await (await conn.execute(_REFUSED, (claimed.turn_id,))).fetchall()
+    bodies = [unpack(vault.open(body_cell(claimed.tenant_id, ident), bytes(sealed))) for ident, sealed in rows]
+    return [Body(address=body.address) for body in bodies]
+
+
 class Inputs:
     """Turns bodies into input messages, fetching images through the adapter."""
 
@@ -60,18 +74,21 @@ class Inputs:
         self._adapter, self._uploads, self._tenant_id = adapter, uploads, tenant_id
 
     async def messages(self, places: Sequence[tuple[int, object]], bodies: Sequence[Body]) -> list[InputMessage]:
-        """One input per message."""
-        return [
-            InputMessage(
-                seq=2 * seq,
-                text=_text(body),
-                speaker=body.sender_name if body.group else "",
-                images=await self._images(body),
-                role="tool" if body.tool_call_id else "user",
-                tool_call_id=body.tool_call_id,
+        """One input per message, after the results of tool calls that came along with it."""
+        found: list[InputMessage] = []
+        for (seq, _), body in zip(places, bodies, strict=True):
+            found += _results(2 * seq, body)
+            found.append(
+                InputMessage(
+                    seq=2 * seq,
+                    text=_text(body),
+                    speaker=body.sender_name if body.group else "",
+                    images=await self._images(body),
+                    role="tool" if body.tool_call_id else "user",
+                    tool_call_id=body.tool_call_id,
+                )
             )
-            for (seq, _), body in zip(places, bodies, strict=True)
-        ]
+        return found
 
     async def _images(self, body: Body) -> tuple[Image, ...]:
         found = []
@@ -97,6 +114,12 @@ class Inputs:
         except (ChannelError, NotImplementedError) as error:
             log.warning("image_not_fetched", reason=type(error).__name__)
             return None
+
+
+def _results(seq: int, body: Body) -> list[InputMessage]:
+    """Results are no lines of memory, so they need no number of their own."""
+    given = body.options.get("results", ())
+    return [InputMessage(seq=seq, text=item["text"], role="tool", tool_call_id=item["id"]) for item in given]
 
 
 def _text(body: Body) -> str:

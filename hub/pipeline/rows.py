@@ -79,11 +79,9 @@ class Rows:
     ) -> Accept:
         """The event as a row of the accept statement, sealed. The tenant's keys must be loaded."""
         tenant_id, message_id, session_id = connection.tenant_id, uuid7(), uuid7()
-        sender = "" if isinstance(event, MessageDeleted) else event.sender_id
-        contact_id = self.contact_id(connection, sender)
+        contact_id = self.contact_id(connection, sender := _sender(event))
         address_hash = self.address_hash(connection, event.address)
-        body = body or body_of(event)
-        self.recent.put(message_id, body)
+        self.recent.put(message_id, body := body or body_of(event))
         return Accept(
             message_id=message_id,
             tenant_id=tenant_id,
@@ -104,7 +102,8 @@ class Rows:
             merge=connection.merge,
             debounce_ms=connection.debounce_ms,
             turn_id=uuid7(),
-            runner=runner if connection.debounce_ms == 0 else None,
+            refusal="suspended" if connection.suspended else "",
+            runner=None if connection.debounce_ms or connection.suspended else runner,
             ephemeral=ephemeral,
             known=self._places.get(connection.id, address_hash) is not None,
         )
@@ -123,6 +122,10 @@ class Rows:
         self._contacts[contact_id] = None
         if len(self._contacts) > _KNOWN_CONTACTS:
             self._contacts.popitem(last=False)
+
+
+def _sender(event: InboundMessage | MessageEdited | MessageDeleted) -> str:
+    return "" if isinstance(event, MessageDeleted) else event.sender_id
 
 
 def body_of(event: InboundMessage | MessageEdited | MessageDeleted) -> Body:

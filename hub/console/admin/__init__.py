@@ -1,6 +1,17 @@
 """The pages of the admin; importing them registers them."""
 
-from hub.console.admin import agents, connections, conversations, deliveries, keys, memory, people, platform, tenants
+from hub.console.admin import (
+    agents,
+    connections,
+    conversations,
+    deliveries,
+    keys,
+    limits,
+    memory,
+    people,
+    platform,
+    tenants,
+)
 from hub.console.site import site
 
 __all__ = [
@@ -9,6 +20,7 @@ __all__ = [
     "conversations",
     "deliveries",
     "keys",
+    "limits",
     "memory",
     "people",
     "platform",

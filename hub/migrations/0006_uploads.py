@@ -10,7 +10,7 @@ from tenants.db.rls import CompositeKey, Protect, TenantForeignKey
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('hub', '0001_initial'),
+        ('hub', '0005_turn_journal'),
         ('tenants', '0002_plans'),
     ]
 
