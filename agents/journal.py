@@ -15,7 +15,7 @@ from uuid import UUID
 import orjson
 
 from agents.standard import Services, State
-from agents.types import ChatMessage, Image, StepTrace, ToolCall, Usage
+from agents.types import ChatMessage, Image, Source, StepTrace, ToolCall, Usage
 from agents.workflow import END, Position
 from memory.types import RecallItem
 
@@ -25,7 +25,8 @@ LAST_STEPS = frozenset({END, "summary"})
 """What only computes: a turn that is this far is run again sooner than another write is waited for."""
 _DERIVED = frozenset({"messages", "text", "folded"})
 _TAG = "~"
-_KINDS: Mapping[str, type[Any]] = {kind.__name__: kind for kind in (ChatMessage, Image, ToolCall, RecallItem, Usage)}
+_KEPT = (ChatMessage, Image, ToolCall, RecallItem, Source, Usage)
+_KINDS: Mapping[str, type[Any]] = {kind.__name__: kind for kind in _KEPT}
 
 
 class Journal(Protocol):

@@ -225,6 +225,8 @@ class AgentRuntime:
             tool_calls=calls if waiting else (),
             steps=tuple(steps),
             recalled=tuple(state.get("recalled", ())),
+            sources=tuple(state.get("sources", ())),
+            quick_replies=tuple(state.get("quick_replies", ())),
             state=after,
             batch=folded[1],
             model=state.get("model", ""),

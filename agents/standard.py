@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,8 +16,9 @@ from agents.ports import Memory
 from agents.providers.base import ChatRequest, Completion, Grounds, Toolset
 from agents.tokens import clip, estimate
 from agents.tools import ToolContext, ToolRunner
-from agents.tools.runner import Asked
-from agents.types import ChatMessage, Emit, Progress, Restarted, Status, TextDelta, TurnInput, Usage
+from agents.tools.builtin import NOTHING, offered
+from agents.tools.runner import Asked, worked
+from agents.types import ChatMessage, Emit, Progress, Restarted, Source, Status, TextDelta, ToolCall, TurnInput, Usage
 from agents.workflow import Workflow, load
 from memory.types import Batch, Buffer, Line
 
@@ -153,15 +154,24 @@ async def tools(state: State, services: Services) -> State:
     clients = {call.id for call in state["client_calls"]}
     calls = [call for call in state["calls"] if call.id not in clients]
     for call in calls:
-        services.emit(Status("tool", call.name))
-    answers = await services.tools.run(calls, turn.agent.tools, ToolContext(turn, services.memory), services.asked)
+        services.emit(Status("tool", call.name, call.id, "started"))
+
+    def done(call: ToolCall, ok: bool) -> None:  # noqa: FBT001 (as the runner calls it)
+        services.emit(Status("tool", call.name, call.id, "finished" if ok else "failed"))
+
+    context = ToolContext(turn, services.memory)
+    answers = await services.tools.run(calls, turn.agent.tools, context, services.asked, done=done)
     services.ran += 1
     said = state["said"]
     if said and not clients and not said.endswith("\n"):
         services.emit(TextDelta("\n\n"))
         said += "\n\n"
     detail = {"tools": [call.name for call in calls]}
-    return {"messages": [*state["messages"], *answers], "said": said, "wants_tools": False, "detail": detail}
+    sources = [*state.get("sources", ()), *_sources(services, answers)]
+    messages = [*state["messages"], *answers]
+    change: State = {"messages": messages, "said": said, "wants_tools": False, "sources": sources, "detail": detail}
+    replies = offered([call for call in calls if call.name in turn.agent.tools])
+    return change | {"quick_replies": replies} if replies else change
 
 
 async def summary(state: State, _: Services) -> State:
@@ -227,6 +237,16 @@ def _asking(state: State, done: Completion, services: Services) -> State:
         "rounds": state.get("rounds", 0) + 1,
     }
     return change | {"folded": _folded(services, "tool_calls", "")} if client_calls else change
+
+
+def _sources(services: Services, answers: Sequence[ChatMessage]) -> list[Source]:
+    """What the reader may open of these results: those of tools that say so."""
+    found = []
+    for answer in answers:
+        kind = services.tools.tool(answer.name).cites if services.tools.has(answer.name) else ""
+        if kind and worked(answer.text) and answer.text != NOTHING:
+            found.append(Source(kind=kind, title=answer.name.replace("_", " "), text=answer.text))
+    return found
 
 
 def _spoken(done: Completion) -> ChatMessage:

@@ -169,10 +169,12 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the agent is doing: `thinking`, `recalling`, `tool` (with its name)."""
+    """What the agent is doing: `thinking`, `recalling`, `tool` (with its name, and which call is where)."""
 
     state: Literal["thinking", "recalling", "tool"]
     detail: str = ""
+    call: str = ""
+    phase: Literal["", "started", "finished", "failed"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,17 @@ class Restarted:
 
 Progress = TextDelta | Status | Restarted
 Emit = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Something that an answer could draw on and that a reader may open: an excerpt, an address, or both."""
+
+    kind: Literal["memory", "document", "tool"]
+    title: str
+    text: str = ""
+    url: str = ""
+
 
 Finish = Literal["stop", "length", "tool_calls", "blocked", "error", "stopped"]
 
@@ -197,6 +210,8 @@ class TurnResult:
     quick_replies: Sequence[str] = ()
     steps: Sequence[StepTrace] = ()
     recalled: Sequence[RecallItem] = ()
+    sources: Sequence[Source] = ()
+    """What tools gave that may be shown to the reader."""
     state: SessionState
     """The session's state after this turn, at `input.state.version + 1`."""
     batch: Batch | None = None

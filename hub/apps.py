@@ -27,5 +27,7 @@ class HubConfig(AppConfig):
             ("turn", "journal"),
             ("delivery", "address"),
             ("delivery", "part"),
+            ("upload", "name"),
+            ("upload_chunk", "data"),
         ):
             register_column(table, column, "content")

@@ -132,7 +132,13 @@ class Assembly:
             turns=turns,
             runner=runner,
             chat=Chat(
-                inbox=inbox, streams=streams, pools=self._pools, vault=self._vault, history=history, runner=runner
+                inbox=inbox,
+                streams=streams,
+                pools=self._pools,
+                vault=self._vault,
+                history=history,
+                memory=memory,
+                runner=runner,
             ),
         )
 

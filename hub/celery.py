@@ -28,6 +28,7 @@ SLOTS = {
     "hub.upkeep.tool_calls": 24 * 3600,
     "hub.upkeep.summaries": 60,
     "hub.upkeep.workers": 600,
+    "hub.upkeep.uploads": 3600,
     "hub.upkeep.rollups": 120,
     "hub.upkeep.vectors": 600,
 }

@@ -25,6 +25,7 @@ from redis.exceptions import RedisError
 
 from hub.celery import SLOTS, slot
 from hub.env import env
+from hub.pipeline.uploads import collect as collect_uploads
 from hub.rollups import roll_up
 from hub.summaries import pools_of
 from memory import tasks as memory_tasks
@@ -112,6 +113,12 @@ def summaries(self: "Task[..., int]") -> int:
 def workers(self: "Task[..., int]") -> int:
     """Remove rows of processes that are long gone."""
     return _once(self, lambda: _with_pools(_drop_workers))
+
+
+@shared_task(name="hub.upkeep.uploads", bind=True)
+def uploads(self: "Task[..., int]") -> int:
+    """Delete visitors' files that no message names, a day after they came."""
+    return _once(self, lambda: _each_tenant(collect_uploads))
 
 
 @shared_task(name="hub.upkeep.rollups", bind=True)

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from memory import buffer as buffers
-from memory import store
+from memory import retracting, store
 from memory.embeddings.base import Embedder, EmbeddingFailed
 from memory.recall import LONGEST_QUERY, Ask, Recaller
 from memory.redis_cache import Cache
@@ -159,6 +159,22 @@ class Memory:
             await self._cache.drop_results(tenant_id, subject_id)
         for session_id, subject_id in about:
             await self._cache.drop_buffer(Key(tenant_id=tenant_id, session_id=session_id, subject_id=subject_id))
+
+    async def retract(self, key: Key, *, first: int, end: int) -> None:
+        """Take back a session's lines with `first <= seq < end` that are not condensed yet, also from recall."""
+        async with self._pools.app(key.tenant_id) as conn:
+            await retracting.retract(conn, key, first=first, end=end)
+        await self.recheck(key.tenant_id, key.subject_id)
+
+    async def recheck(self, tenant_id: UUID, subject_id: UUID) -> None:
+        """What is remembered of the subject was changed: let no earlier look or answer be used again."""
+        self._shown.void(tenant_id, subject_id)
+        if self._cache is None:
+            return
+        try:
+            await self._cache.drop_results(tenant_id, subject_id)
+        except RedisError as error:
+            log.warning("results_not_dropped", reason=type(error).__name__)
 
     def _write_behind(self, key: Key, buffer: Buffer) -> None:
         writing = asyncio.create_task(self._write_back(key, buffer))

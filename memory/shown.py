@@ -78,6 +78,10 @@ class Shown:
         else:
             entry.lowest, entry.changed = min(entry.lowest, first), self._clock()
 
+    def void(self, tenant_id: UUID, subject_id: UUID) -> None:
+        """Lines of other sessions became the subject's: nothing that was seen before counts."""
+        self._put((tenant_id, subject_id), _Entry(None, 0, self._clock()))
+
     def _put(self, name: tuple[UUID, UUID], entry: _Entry) -> None:
         self._entries[name] = entry
         self._entries.move_to_end(name)

@@ -31,6 +31,8 @@ class Tool:
     effect: Effect = "none"
     seconds: float = 10.0
     max_chars: int = 8_000
+    cites: Literal["", "memory", "document", "tool"] = ""
+    """What its result is to a reader of the answer; empty: it is for the model alone and never shown."""
 
 
 class ArgumentsInvalid(ValueError):

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agents.tools.base import ArgumentsInvalid, Tool, ToolContext, read_arguments
@@ -17,6 +17,11 @@ UNKNOWN = (
     "Do not repeat it; tell the person and let them check."
 )
 _log = logging.getLogger(__name__)
+
+
+def worked(text: str) -> bool:
+    """Whether a tool's answer is its result and not a word about its failure."""
+    return text != UNKNOWN and not text.startswith("Error: ")
 
 
 @dataclass(slots=True)
@@ -42,19 +47,32 @@ class ToolRunner:
         return self._tools[name]
 
     async def run(
-        self, calls: Sequence[ToolCall], allowed: Sequence[str], context: ToolContext, asked: Asked
+        self,
+        calls: Sequence[ToolCall],
+        allowed: Sequence[str],
+        context: ToolContext,
+        asked: Asked,
+        *,
+        done: Callable[[ToolCall, bool], None] = lambda _call, _ok: None,
     ) -> list[ChatMessage]:
         """The answers for the model, in the order of the calls. Failures are told to the model, never raised.
 
-        Calls that only read run side by side; as soon as one has an effect, they run one after the other.
+        Calls that only read run side by side; as soon as one has an effect, they run one after the other. `done` is
+        called as each ends, with whether it worked.
         """
+
+        async def one(tool: Tool | None, call: ToolCall) -> str:
+            text = await self._one(tool, call, context, asked)
+            done(call, tool is not None and worked(text))
+            return text
+
         ready = [self._ready(call, allowed) for call in calls[:MAX_CALLS]]
         if all(tool is None or tool.effect == "none" for tool in ready):
             pairs = zip(ready, calls[:MAX_CALLS], strict=True)
-            texts = await asyncio.gather(*(self._one(tool, call, context, asked) for tool, call in pairs))
+            texts = await asyncio.gather(*(one(tool, call) for tool, call in pairs))
         else:
             pairs = zip(ready, calls[:MAX_CALLS], strict=True)
-            texts = [await self._one(tool, call, context, asked) for tool, call in pairs]
+            texts = [await one(tool, call) for tool, call in pairs]
         texts += ["Not run: too many calls at once."] * (len(calls) - len(texts))
         pairs_out = zip(calls, texts, strict=True)
         return [ChatMessage(role="tool", text=text, tool_call_id=call.id, name=call.name) for call, text in pairs_out]

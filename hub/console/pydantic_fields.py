@@ -25,7 +25,7 @@ from unfold.widgets import (
 
 MASK: Final = "••••••••"
 PREFIX: Final = "option_"
-LONG: Final = frozenset({"greeting", "suggestions", "prompt"})
+LONG: Final = frozenset({"greeting", "suggestions", "prompt", "form", "logo", "upload_types"})
 
 
 def form_fields(model: type[BaseModel], stored: Mapping[str, Any]) -> dict[str, forms.Field]:
@@ -89,7 +89,7 @@ def _field(name: str, info: FieldInfo, stored: Any) -> forms.Field:
         number = forms.IntegerField if kind is int else forms.FloatField
         return number(**common, widget=UnfoldAdminIntegerFieldWidget)
     widget = UnfoldAdminTextareaWidget(attrs={"rows": 3}) if name in LONG else UnfoldAdminTextInputWidget()
-    return forms.CharField(**common, max_length=16_000, widget=widget)
+    return forms.CharField(**common, max_length=120_000, widget=widget)
 
 
 def _initial(info: FieldInfo, stored: Any) -> Any:

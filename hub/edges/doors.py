@@ -5,7 +5,7 @@ One timer looks after all of them, so an idle socket costs no timer of its own.
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
@@ -19,6 +19,8 @@ from hub.runtime import Runtime, current_runtime
 log = structlog.get_logger(__name__)
 
 MAX_OPEN: Final = 20_000
+MAX_OF_CONNECTION: Final = 10_000
+MAX_OF_VISITOR: Final = 20
 TICK_SECONDS: Final = 5.0
 LEAVE_SECONDS: Final = 3.0
 """How long clients that were told `moving` get to leave by themselves."""
@@ -41,12 +43,16 @@ class Doors:
     """All open doors of the process."""
 
     def __init__(self) -> None:
-        self._open: set[Door] = set()
+        self._open: dict[Door, tuple[UUID, str]] = {}
+        self._counts: Counter[tuple[UUID, str]] = Counter()
         self._timer: asyncio.TimerHandle | None = None
         self._told: Runtime | None = None
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def __iter__(self) -> Iterator[Door]:
+        return iter(tuple(self._open))
 
     @property
     def full(self) -> bool:
@@ -54,14 +60,37 @@ class Doors:
         runtime = current_runtime()
         return len(self._open) >= MAX_OPEN or (runtime is not None and runtime.draining)
 
-    def admit(self) -> None:
-        """Raises Refused (503) when no further door may be opened."""
-        if self.full:
+    def admit(self, connection_id: UUID | None = None) -> None:
+        """Raises Refused (503) when no further door may be opened, or none of this connection."""
+        crowded = connection_id is not None and self._counts[connection_id, ""] >= MAX_OF_CONNECTION
+        if self.full or crowded:
             raise Refused(503, "unavailable", "please try again elsewhere", wait=1.0)
 
-    def enter(self, door: Door) -> None:
+    def seat(self, door: Door, visitor: str) -> None:
+        """Note whose page this is. Raises Refused (429) when the visitor has too many open."""
+        connection_id, before = self._open[door]
+        if before == visitor:
+            return
+        if self._counts[connection_id, visitor] >= MAX_OF_VISITOR:
+            raise Refused(429, "too_many_pages", "too many pages of this chat are open", wait=60.0)
+        self._count(connection_id, before, -1)
+        self._count(connection_id, visitor, 1)
+        self._open[door] = connection_id, visitor
+
+    def _count(self, connection_id: UUID, visitor: str, change: int) -> None:
+        # An empty visitor is the connection itself, which `enter` and `leave` count.
+        if visitor:
+            self._add((connection_id, visitor), change)
+
+    def _add(self, key: tuple[UUID, str], change: int) -> None:
+        self._counts[key] += change
+        if self._counts[key] <= 0:
+            del self._counts[key]
+
+    def enter(self, door: Door, connection_id: UUID) -> None:
         """Note an open door."""
-        self._open.add(door)
+        self._open[door] = connection_id, ""
+        self._add((connection_id, ""), 1)
         runtime = current_runtime()
         if runtime is not None and runtime is not self._told:
             runtime.leaving.append(self.drain)
@@ -72,7 +101,10 @@ class Doors:
 
     def leave(self, door: Door) -> None:
         """Forget a closed one."""
-        self._open.discard(door)
+        found = self._open.pop(door, None)
+        if found is not None:
+            self._add((found[0], ""), -1)
+            self._count(*found, -1)
 
     def _tick(self) -> None:
         self._timer = None
@@ -94,21 +126,32 @@ class Doors:
 
 
 class Rates:
-    """How often one visitor may speak: a bucket each, the least recently used beyond 50 000 forgotten."""
+    """How often somebody may do something: a bucket each, the least recently used beyond 50 000 forgotten."""
 
     def __init__(self, *, burst: float = RATE_BURST, per_second: float = RATE_PER_SECOND) -> None:
         self._burst = burst
         self._per_second = per_second
         self._buckets: OrderedDict[tuple[UUID, str], tuple[float, float]] = OrderedDict()
 
-    def spend(self, connection_id: UUID, visitor: str) -> None:
-        """Count one message. Raises Refused (429) with the wait."""
-        now, key = time.monotonic(), (connection_id, visitor)
-        left, since = self._buckets.pop(key, (self._burst, now))
-        left = min(self._burst, left + (now - since) * self._per_second)
-        self._buckets[key] = (max(left - 1.0, 0.0) if left >= 1.0 else left, now)
+    def spend(self, connection_id: UUID, who: str) -> None:
+        """Count one. Raises Refused (429) with the wait."""
+        left, now = self._left(connection_id, who)
+        self._buckets.pop((connection_id, who), None)
+        self._buckets[connection_id, who] = (max(left - 1.0, 0.0) if left >= 1.0 else left, now)
         if len(self._buckets) > MAX_RATED:
             self._buckets.popitem(last=False)
+        self._check(left)
+
+    def check(self, connection_id: UUID, who: str) -> None:
+        """Raises Refused (429) where `spend` would; counts nothing."""
+        self._check(self._left(connection_id, who)[0])
+
+    def _left(self, connection_id: UUID, who: str) -> tuple[float, float]:
+        now = time.monotonic()
+        left, since = self._buckets.get((connection_id, who), (self._burst, now))
+        return min(self._burst, left + (now - since) * self._per_second), now
+
+    def _check(self, left: float) -> None:
         if left < 1.0:
             raise Refused(429, "rate_limited", "slow down a little", wait=(1.0 - left) / self._per_second)
 
@@ -157,3 +200,12 @@ class Arrivals:
 ARRIVALS: Final = Arrivals()
 DOORS: Final = Doors()
 RATES: Final = Rates()
+"""Messages of a visitor."""
+LOOKS: Final = Rates(burst=30.0, per_second=5.0)
+"""Looks back and read positions of a visitor."""
+FILES: Final = Rates(burst=10.0, per_second=0.2)
+"""Uploads of a visitor."""
+OPENINGS: Final = Rates(burst=60.0, per_second=10.0)
+"""What an address asks before it is a visitor."""
+FALSE_NAMES: Final = Rates(burst=5.0, per_second=0.1)
+"""Identity tokens of an address that were not accepted; others do not count."""

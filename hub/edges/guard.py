@@ -52,6 +52,12 @@ def request_headers(scope: Scope) -> dict[str, str]:
     return found
 
 
+def address_of(scope: Scope) -> str:
+    """Where the request comes from, as the server sees it; a proxy in front is one address."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
 def require_method(scope: Scope, *methods: str) -> None:
     """Raises Refused (405) for any other method."""
     if scope["method"] not in methods:

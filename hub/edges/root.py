@@ -16,7 +16,8 @@ from hub.edges.health import health
 from hub.edges.http import Receive, Scope, Send, respond_json
 from hub.edges.metrics import metrics
 from hub.edges.rest.door import guarded
-from hub.edges.sse import ChatStream, speak
+from hub.edges.speaking import speak
+from hub.edges.sse import ChatStream
 from hub.edges.webhooks import webhooks
 from hub.runtime import current_runtime, get_runtime
 
@@ -24,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _ID: Final = r"(?P<public_id>[A-Za-z0-9_-]{1,64})"
+_ACTS: Final = "messages|stop|history|read|identify|settings|logo|uploads"
 
 
 async def nothing_yet(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 (an ASGI application)
@@ -44,7 +46,8 @@ def _route(pattern: str, app: Any) -> Any:
 
 _streams = URLRouter(
     [
-        _route(rf"^sse/chat/{_ID}/(?P<act>messages|stop)$", speak),
+        _route(rf"^sse/chat/{_ID}/(?P<act>{_ACTS})$", speak),
+        _route(rf"^sse/chat/{_ID}/(?P<act>upload)s/(?P<upload>[0-9a-f-]{{36}})$", speak),
         _route(rf"^sse/chat/{_ID}$", ChatStream.as_asgi()),
         _route(r"", no_door),
     ]

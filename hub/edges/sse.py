@@ -1,7 +1,7 @@
-"""Web chat over server-sent events: the same words as over WebSocket, with messages and stop as requests.
+"""Web chat over server-sent events: the same words as over WebSocket, with what the client says as requests.
 
-`GET /sse/chat/<public id>` is the stream, a Channels consumer outside Django's view stack; `POST …/messages` and
-`POST …/stop` speak. The token goes in the Authorization header, the cursor in Last-Event-ID or `?cursor=`.
+`GET /sse/chat/<public id>` is the stream, a Channels consumer outside Django's view stack; `hub.edges.speaking` has the
+requests. The token goes in the Authorization header, the cursor in Last-Event-ID or `?cursor=`.
 """
 
 import asyncio
@@ -11,17 +11,17 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 from uuid import UUID
 
-import orjson
 import structlog
 from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
 
-from hub.edges import frames, visit, visitors
+from hub.edges import frames, visit
 from hub.edges.chat import PING_SECONDS, SEND_SECONDS
 from hub.edges.doors import ARRIVALS, DOORS
 from hub.edges.frames import Hello
-from hub.edges.guard import API_BODY, ClientGone, Refused, read_body, request_headers, require_method
-from hub.edges.http import Header, Receive, Scope, Send, end_stream, more, respond, respond_json, start_stream
+from hub.edges.guard import Refused, request_headers, require_method
+from hub.edges.http import Header, Scope, end_stream, more, respond, start_stream
+from hub.edges.speaking import PREFLIGHT, bearer, cors
 from hub.edges.visit import Visit
 from hub.pipeline.connections import LiveConnection
 from hub.pipeline.stream import Cursor, StreamEvent, TooSlow
@@ -39,23 +39,10 @@ def event_bytes(data: bytes, cursor: Cursor | None = None) -> bytes:
     return b"data: " + data + b"\n\n" if cursor is None else b"id: %s\ndata: " % str(cursor).encode() + data + b"\n\n"
 
 
-def cors(headers: Mapping[str, str]) -> list[Header]:
-    """What a page of another origin, which was let in, needs to read the answer."""
-    origin = headers.get("origin", "")
-    if not origin:
-        return [(b"vary", b"Origin")]
-    return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
-
-
-def _bearer(headers: Mapping[str, str]) -> str:
-    kind, _, token = headers.get("authorization", "").partition(" ")
-    return token.strip() if kind.lower() == "bearer" else ""
-
-
 def _hello(scope: Scope, headers: Mapping[str, str]) -> Hello:
     query = parse_qs(scope["query_string"].decode("latin-1"))
     given = headers.get("last-event-id") or query.get("cursor", [""])[0]
-    return Hello(_bearer(headers), frames.parse_cursor(given[:64]), query.get("session", [""])[0])
+    return Hello(bearer(headers), frames.parse_cursor(given[:64]), query.get("session", [""])[0])
 
 
 class ChatStream(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
@@ -86,7 +73,12 @@ class ChatStream(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
             headers = request_headers(self.scope)
             with visit.storage():
                 connection = await visit.find_connection(self.scope["url_route"]["kwargs"]["public_id"], headers)
+            DOORS.admit(connection.id)
             origin = cors(headers)
+            if self.scope["method"] == "OPTIONS":  # a page of another site asks first, since it sends its token
+                await respond(self.base_send, 204, headers=[*origin, *PREFLIGHT])
+                return
+            require_method(self.scope, "GET")
             await self._stream(connection, _hello(self.scope, headers), origin)
         except Refused as refused:
             await self._refuse(refused, origin)
@@ -107,11 +99,13 @@ class ChatStream(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
     async def _stream(self, connection: LiveConnection, hello: Hello, origin: list[Header]) -> None:
         current = await Visit.begin(connection, hello.token)
         self.cursor = current.resume(hello)
-        DOORS.enter(self)
+        welcome = await current.welcome(self.cursor)
+        DOORS.enter(self, connection.id)
         try:
+            DOORS.seat(self, current.visitor.id)
             await start_stream(self.base_send, headers=origin)
             self._started = True
-            await self._tell(event_bytes(current.welcome(self.cursor), self.cursor))
+            await self._tell(event_bytes(welcome, self.cursor))
             session_id = current.session_id or await self._first_session(current)
             if session_id is not None:
                 await self._until_moved(current, session_id)
@@ -157,7 +151,9 @@ class ChatStream(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
                         self._moving.set()
                         continue
                     self._note(event)
-                    await self._tell(event_bytes(frames.encode_event(event), event.cursor))
+                    await self._tell(
+                        event_bytes(frames.encode_event(event, current.connection.public_id), event.cursor)
+                    )
                     if self._moving.is_set() and not self._answering:
                         return
         except TooSlow:
@@ -195,49 +191,3 @@ class ChatStream(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
 
 async def _either(first: "asyncio.Future[Any]", second: "asyncio.Future[Any]") -> None:
     await asyncio.wait({first, second}, timeout=ASK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-
-
-async def speak(scope: Scope, receive: Receive, send: Send) -> None:
-    """`POST …/messages` and `POST …/stop`, and the browser's question before them."""
-    origin: list[Header] = []
-    try:
-        headers = request_headers(scope)
-        route = scope["url_route"]["kwargs"]
-        with visit.storage():
-            connection = await visit.find_connection(route["public_id"], headers)
-        origin = cors(headers)
-        if scope["method"] == "OPTIONS":
-            await respond(send, 204, headers=[*origin, *_PREFLIGHT])
-            return
-        require_method(scope, "POST")
-        status, answer = await _spoken(connection, route["act"], headers, receive)
-        await respond_json(send, status, answer, headers=origin)
-    except Refused as refused:
-        await respond(send, refused.status, frames.encode_error(refused), headers=[*refused.headers, *origin])
-    except ClientGone:
-        return
-
-
-_PREFLIGHT: Final[tuple[Header, ...]] = (
-    (b"access-control-allow-methods", b"GET, POST"),
-    (b"access-control-allow-headers", b"authorization, content-type, last-event-id"),
-    (b"access-control-max-age", b"600"),
-)
-
-
-async def _spoken(
-    connection: LiveConnection, act: str, headers: dict[str, str], receive: Receive
-) -> tuple[int, dict[str, Any]]:
-    body = await read_body(headers, receive, limit=min(API_BODY, frames.MAX_FRAME))
-    current = await Visit.begin(connection, _bearer(headers))
-    if act == "stop":
-        return 200, {"type": "stopped", "running": await current.stop()}
-    try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        found = None
-    if not isinstance(found, dict):
-        raise Refused(400, "malformed", "the body is a JSON object")
-    ack = await current.say(frames.parse_say(found))
-    token = visitors.issue(current.visitor)
-    return 202, {"type": "ack", **ack, "session": str(current.session_id), "token": token}

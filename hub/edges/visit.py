@@ -1,4 +1,4 @@
-"""What a visitor can do through either chat door: come in, speak, stop the answer, watch."""
+"""What a visitor can do through either chat door: come in, speak, look back, stop the answer, watch."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from hub.edges import frames, visitors
-from hub.edges.doors import ARRIVALS, RATES
-from hub.edges.frames import Hello, Say
+from hub.edges import frames, looks, visitors
+from hub.edges.doors import ARRIVALS, LOOKS, RATES
+from hub.edges.frames import Hello, Past, Say
 from hub.edges.guard import Refused
+from hub.edges.saying import composed
+from hub.edges.showing import show_message
 from hub.edges.visitors import Visitor
 from hub.pipeline.connections import LiveConnection
 from hub.pipeline.errors import Unavailable
@@ -26,12 +28,18 @@ CHANNEL = "web"
 
 async def find_connection(public_id: str, headers: dict[str, str]) -> LiveConnection:
     """The active chat connection behind a public id, its origins checked. Raises Refused (403, 404)."""
+    connection = await find_any(public_id)
+    if not visitors.origin_allowed(headers, allowed_origins(connection)):
+        raise Refused(403, "origin_refused", "this chat may not be opened from here")
+    return connection
+
+
+async def find_any(public_id: str) -> LiveConnection:
+    """The active chat connection behind a public id, whoever asks. Raises Refused (404)."""
     runtime = await get_runtime()
     connection = await runtime.connections.find(CHANNEL, public_id)
     if connection is None or not connection.listening:
         raise Refused(404, "not_found", "there is no such chat")
-    if not visitors.origin_allowed(headers, allowed_origins(connection)):
-        raise Refused(403, "origin_refused", "this chat may not be opened from here")
     return connection
 
 
@@ -48,9 +56,13 @@ class Visit:
     visitor: Visitor
     session_id: UUID | None
     chat: "Chat"
+    name: str = ""
+    """What a site calls the visitor."""
+    address: str = ""
+    """Where the visitor comes from."""
 
     @classmethod
-    async def begin(cls, connection: LiveConnection, token: str) -> "Visit":
+    async def begin(cls, connection: LiveConnection, token: str, *, address: str = "") -> "Visit":
         """Let in who the token names, or a new visitor where there is none. Raises Refused (401) for a bad token."""
         runtime = await get_runtime()
         visitor = visitors.admit(token, connection.id) if token else visitors.new_visitor(connection.id)
@@ -58,12 +70,31 @@ class Visit:
             raise Refused(401, "bad_token", "the token is not valid here: say hello without one")
         with storage():
             session_id = await runtime.chat.session_id(connection, visitor.conversation) if token else None
-        return cls(connection, visitors.renewed(visitor), session_id, runtime.chat)
+        return cls(connection, visitors.renewed(visitor), session_id, runtime.chat, address=address)
 
-    def welcome(self, cursor: Cursor) -> bytes:
+    async def welcome(self, cursor: Cursor) -> bytes:
         """The answer to hello."""
-        token = visitors.issue(self.visitor)
-        return frames.encode("welcome", token=token, session=self.session_id, cursor=str(cursor))
+        runtime = await get_runtime()
+        with storage():
+            settings = await looks.settings_of(runtime, self.connection)
+            read, unread = await self.standing()
+        return frames.encode(
+            "welcome",
+            token=visitors.issue(self.visitor),
+            session=self.session_id,
+            cursor=str(cursor),
+            settings=settings,
+            identified=self.visitor.known,
+            read=read,
+            unread=unread,
+            now=frames.now(),
+        )
+
+    async def standing(self) -> tuple[int, int]:
+        """How far the visitor has read, and how many answers came since."""
+        if self.session_id is None:
+            return 0, 0
+        return await self.chat.pages.standing(self.connection.tenant_id, self.session_id)
 
     def resume(self, hello: Hello) -> Cursor:
         """Where to go on: the client's cursor, unless it belongs to an earlier session or there is none yet."""
@@ -75,14 +106,7 @@ class Visit:
         """Store a message and return its ack; `session_id` follows when a new session began. Raises Refused."""
         RATES.spend(self.connection.id, self.visitor.id)
         with storage():
-            said = await self.chat.say(
-                self.connection,
-                conversation=self.visitor.conversation,
-                sender_id=self.visitor.id,
-                client_id=say.client_id,
-                text=say.text,
-                attachments=say.attachments,
-            )
+            said = await self.chat.say(self.connection, **await composed(self, say))
         # A repetition names the session it was said in, which may be over.
         if said.session_id != self.session_id and not (said.duplicate and self.session_id):
             self.session_id = said.session_id
@@ -90,11 +114,32 @@ class Visit:
             self.chat.announce(self.connection, self.visitor.conversation, said.session_id)
         return {
             "client_id": say.client_id,
+            "id": str(said.message_id),
             "seq": said.seq,
             "duplicate": said.duplicate,
             "status": said.status,
             "reason": said.reason,
         }
+
+    async def past(self, asked: Past) -> dict[str, Any]:
+        """Earlier messages, oldest first, and whether there are still earlier ones."""
+        LOOKS.spend(self.connection.id, self.visitor.id)
+        found = []
+        if self.session_id is not None and asked.before > 1:
+            with storage():
+                found = await self.chat.history(
+                    self.connection.tenant_id, self.session_id, before=asked.before, limit=asked.limit + 1
+                )
+        shown = [show_message(message.as_json(), self.connection.public_id) for message in found[-asked.limit :]]
+        return {"messages": shown, "before": asked.before, "more": len(found) > asked.limit}
+
+    async def see(self, seq: int) -> int:
+        """Everything up to `seq` was seen; the read position."""
+        LOOKS.spend(self.connection.id, self.visitor.id)
+        if self.session_id is None:
+            return 0
+        with storage():
+            return await self.chat.pages.mark_read(self.connection.tenant_id, self.session_id, seq)
 
     async def find_session(self) -> UUID | None:
         """The visitor's session, if there is one by now."""

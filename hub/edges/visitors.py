@@ -5,6 +5,7 @@ SECRET_KEY. It is sent in a frame or in the Authorization header, never in an ad
 foreign page has nothing to ride on. The origin check decides which sites may show a connection's chat.
 """
 
+import base64
 import secrets
 import time
 from dataclasses import dataclass
@@ -19,13 +20,16 @@ from django.http.request import split_domain_port, validate_host
 TOKEN_SECONDS: Final = 30 * 24 * 3600
 RENEW_SECONDS: Final = 24 * 3600
 """A token this much nearer to its end is replaced in the next welcome."""
-MAX_TOKEN: Final = 256
+MAX_TOKEN: Final = 512
+KNOWN: Final = "user:"
+"""What the id of a signed-in user begins with; random ids hold no colon."""
+_KNOWN_MARK: Final = "~"
 _SALT: Final = "hub.edges.visitor"
 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Someone at a chat page. `id` is random and names nobody."""
+    """Someone at a chat page. `id` is random and names nobody, unless a site has said who it is."""
 
     id: str
     connection_id: UUID
@@ -36,10 +40,20 @@ class Visitor:
         """The visitor's conversation on the connection."""
         return self.id
 
+    @property
+    def known(self) -> bool:
+        """Whether a site has vouched for who it is."""
+        return self.id.startswith(KNOWN)
+
 
 def new_visitor(connection_id: UUID) -> Visitor:
     """Somebody who was never here before."""
     return Visitor(secrets.token_urlsafe(18), connection_id, int(time.time()) + TOKEN_SECONDS)
+
+
+def known_visitor(connection_id: UUID, subject: str) -> Visitor:
+    """The user that a site names."""
+    return Visitor(f"{KNOWN}{subject}", connection_id, int(time.time()) + TOKEN_SECONDS)
 
 
 def renewed(visitor: Visitor) -> Visitor:
@@ -50,7 +64,7 @@ def renewed(visitor: Visitor) -> Visitor:
 
 def issue(visitor: Visitor) -> str:
     """The visitor's token."""
-    return _signer().sign(f"{visitor.id}.{visitor.connection_id.hex}.{visitor.expires}")
+    return _signer().sign(f"{_packed(visitor.id)}.{visitor.connection_id.hex}.{visitor.expires}")
 
 
 def admit(token: str, connection_id: UUID) -> Visitor | None:
@@ -63,7 +77,21 @@ def admit(token: str, connection_id: UUID) -> Visitor | None:
         return None
     if connection != connection_id.hex or int(expires) < time.time():
         return None
-    return Visitor(ident, connection_id, int(expires))
+    return Visitor(_unpacked(ident), connection_id, int(expires))
+
+
+def _packed(ident: str) -> str:
+    # A site's own names may hold anything: they travel as base64, marked by a sign that no random id holds.
+    if not ident.startswith(KNOWN):
+        return ident
+    return _KNOWN_MARK + base64.urlsafe_b64encode(ident.removeprefix(KNOWN).encode()).decode().rstrip("=")
+
+
+def _unpacked(text: str) -> str:
+    if not text.startswith(_KNOWN_MARK):
+        return text
+    packed = text.removeprefix(_KNOWN_MARK)
+    return KNOWN + base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)).decode()
 
 
 def _signer() -> Signer:

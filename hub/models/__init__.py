@@ -9,6 +9,7 @@ from hub.models.message import Message, MessageKey, MessageStatus
 from hub.models.rollup import BOUNDS, BUCKETS, Grain, Rollup
 from hub.models.session import Session, SessionOwner
 from hub.models.turn import Turn, TurnKind, TurnStatus
+from hub.models.upload import ReadMark, Upload, UploadChunk, UploadStatus
 from hub.models.worker import Worker
 
 __all__ = [
@@ -28,11 +29,15 @@ __all__ = [
     "MessageStatus",
     "OnUnknown",
     "Person",
+    "ReadMark",
     "Rollup",
     "Session",
     "SessionOwner",
     "Turn",
     "TurnKind",
     "TurnStatus",
+    "Upload",
+    "UploadChunk",
+    "UploadStatus",
     "Worker",
 ]

@@ -49,6 +49,12 @@ class Body:
     tool_calls: Sequence[Mapping[str, Any]] = ()
     finish: str = ""
     usage: Mapping[str, int] = field(default_factory=dict)
+    edits: Mapping[str, Any] = field(default_factory=dict)
+    """`id` and `seq` of the message that this one says anew: from there on everything before this one is superseded."""
+    form: Mapping[str, str] = field(default_factory=dict)
+    """What a page asked before the first message."""
+    citations: Sequence[Mapping[str, Any]] = ()
+    """What an answer could draw on, best first."""
     hold: float = 0.0
     """Until when (unix time) a response is held open for the answer to this message."""
 
@@ -67,6 +73,9 @@ _KEYS = {
     "tool_calls": "l",
     "finish": "f",
     "usage": "u",
+    "edits": "x",
+    "form": "m",
+    "citations": "s",
     "hold": "h",
 }
 _NAMES = {short: name for name, short in _KEYS.items()}

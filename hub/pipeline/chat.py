@@ -13,10 +13,13 @@ from hub.pipeline.connections import LiveConnection
 from hub.pipeline.errors import Unavailable
 from hub.pipeline.inbox import AWAY, Inbox
 from hub.pipeline.messages import History, StoredMessage, message_chunk
+from hub.pipeline.pages import Pages
 from hub.pipeline.remote import RedisLink
 from hub.pipeline.runner import Runner
 from hub.pipeline.stream import Cursor, Watch
 from hub.pipeline.streams import Streams
+from hub.pipeline.uploads import Uploads
+from memory.memory import Memory
 from tenants.crypto import Vault
 from tenants.db.pools import Pools
 
@@ -56,6 +59,10 @@ class Utterance:
     tool_call_id: str = ""
     options: Mapping[str, Any] | None = None
     ephemeral: bool = False
+    edits: Mapping[str, Any] | None = None
+    """`id` and `seq` of the message that this one says anew."""
+    form: Mapping[str, str] | None = None
+    """What the page asked before."""
     once: str = ""
     """A name under which it may be said once on this connection, in whatever conversation."""
 
@@ -85,6 +92,8 @@ class Utterance:
             address=pack_address(Address(conversation=self.conversation)),
             tool_call_id=self.tool_call_id,
             options=self.options or {},
+            edits=self.edits or {},
+            form=self.form or {},
         )
 
 
@@ -92,11 +101,21 @@ class Chat:
     """One per process."""
 
     def __init__(
-        self, *, inbox: Inbox, streams: Streams, pools: Pools, vault: Vault, history: History, runner: Runner | None
+        self,
+        *,
+        inbox: Inbox,
+        streams: Streams,
+        pools: Pools,
+        vault: Vault,
+        history: History,
+        memory: Memory,
+        runner: Runner | None,
     ) -> None:
         self._inbox, self._streams, self._pools, self._vault = inbox, streams, pools, vault
         self._history = history
         self._runner = runner
+        self.pages = Pages(pools=pools, vault=vault, rows=inbox.rows, streams=streams, memory=memory)
+        self.uploads = Uploads(pools, vault)
         self.link: RedisLink | None = None
 
     async def session_id(self, connection: LiveConnection, conversation: str) -> UUID | None:
@@ -182,6 +201,20 @@ class Chat:
         except AWAY as error:
             raise Unavailable from error
 
+    async def bind(
+        self, connection: LiveConnection, *, conversation: str, sender_id: str, client_id: str, uploads: Sequence[UUID]
+    ) -> list[Attachment]:
+        """The sender's files, kept for the message that will be said under this client id. Raises UploadUnknown."""
+        if not uploads:
+            return []
+        utterance = Utterance(conversation=conversation, sender_id=sender_id, client_id=client_id, text="")
+        try:
+            await self._vault.load(connection.tenant_id)
+        except AWAY as error:
+            raise Unavailable from error
+        key_hash = self._inbox.rows.key_hash(connection, utterance.key)
+        return await self.uploads.bind(connection, sender_id, uploads, key_hash=key_hash)
+
     async def body(self, connection: LiveConnection, said: Said) -> Body | None:
         """What a stored message says, or None when it is gone. Raises Unavailable."""
         try:
@@ -204,6 +237,11 @@ class Chat:
             reason=accepted.reason,
         )
         self._streams.stored(connection.tenant_id, accepted.session_id, chunk)
+
+    async def said(self, connection: LiveConnection, conversation: str, client_id: str) -> bool:
+        """Whether this very message was stored already. Raises Unavailable."""
+        utterance = Utterance(conversation=conversation, sender_id=conversation, client_id=client_id, text="")
+        return await self.find(connection, utterance.key) is not None
 
     async def _said_before(self, connection: LiveConnection, key_hash: bytes) -> Said:
         try:

@@ -10,17 +10,18 @@ import orjson
 
 from agents.runtime import AgentRuntime
 from agents.types import TurnResult
-from channels_adapters.types import Part, Reply
+from channels_adapters.types import Part
 from hub.ledger.claim import Claimed
 from hub.ledger.commit import Commit, Committed, Committer, PartRow
 from hub.pipeline import crash, metrics, notices
 from hub.pipeline.bodies import Body, body_cell, pack, pack_address
+from hub.pipeline.editing import supersede
 from hub.pipeline.generations import begin_anew
 from hub.pipeline.live import left_behind
 from hub.pipeline.messages import message_chunk
 from hub.pipeline.outbox import Outbox, Ready
 from hub.pipeline.places import Places
-from hub.pipeline.record import pack_part, reply_body, spent, status, trace
+from hub.pipeline.record import pack_part, reply_body, reply_of, spent, status, trace
 from hub.pipeline.run import Fenced, Run
 from hub.pipeline.streams import Streams
 from tenants import usage
@@ -149,11 +150,7 @@ class Ending:
         abilities = run.connection.adapter.capabilities
         if abilities.pull or not text:
             return ()
-        reply = Reply(
-            text=text,
-            in_reply_to=tuple(body.external_id for body in run.bodies if body.external_id),
-        )
-        return run.connection.adapter.render(reply)
+        return run.connection.adapter.render(reply_of(run, result, text))
 
     def _row(self, run: Run, result: TurnResult, parts: Sequence[Part]) -> Commit:
         claimed, usages = run.claimed, result.usage
@@ -219,11 +216,11 @@ class Ending:
         await usage.note(conn, [item for run in runs for item in spent(run)])
 
     async def _renew(self, conn: Any, rows: Sequence[Commit]) -> None:
-        """Sessions that begin anew, after their old generation's end was written."""
-        for row in rows:
-            run = self._ending.get(row.turn_id)
-            if run is not None and run.renews:
+        """Sessions that begin anew, and messages said anew, after the turn's end was written."""
+        for run in [self._ending[row.turn_id] for row in rows if row.turn_id in self._ending]:
+            if run.renews:
                 await begin_anew(conn, self._vault, run)
+            await supersede(conn, run)
 
     def _title(self, run: Run) -> bytes:
         """A new session's title: the beginning of what was first asked."""

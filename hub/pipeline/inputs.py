@@ -6,18 +6,20 @@ only known at commit, when later messages may already have taken the next number
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 import structlog
 
 from agents.types import ChatMessage, Image, InputMessage, ToolCall, ToolSchema
 from channels_adapters.base import ChannelAdapter
 from channels_adapters.errors import ChannelError
-from channels_adapters.types import AttachmentKind
+from channels_adapters.types import Attachment, AttachmentKind
 from hub.ledger.claim import Claimed
 from hub.pipeline.bodies import Body, body_cell, unpack, unpack_attachment
 from hub.pipeline.rows import Recent
+from hub.pipeline.uploads import Uploads, upload_id
 from tenants.crypto import Vault
 from tenants.db.pools import Pools
 
@@ -68,8 +70,8 @@ async def _where_refused(pools: Pools, vault: Vault, claimed: Claimed) -> list[B
 class Inputs:
     """Turns bodies into input messages, fetching images through the adapter."""
 
-    def __init__(self, adapter: ChannelAdapter[Any]) -> None:
-        self._adapter = adapter
+    def __init__(self, adapter: ChannelAdapter[Any], *, uploads: Uploads, tenant_id: UUID) -> None:
+        self._adapter, self._uploads, self._tenant_id = adapter, uploads, tenant_id
 
     async def messages(self, places: Sequence[tuple[int, object]], bodies: Sequence[Body]) -> list[InputMessage]:
         """One input per message, after the results of tool calls that came along with it."""
@@ -97,15 +99,21 @@ class Inputs:
             if attachment.url.startswith("data:image/"):
                 found.append(Image(url=attachment.url))
                 continue
-            try:
-                fetched = await self._adapter.fetch(attachment, max_bytes=IMAGE_BYTES)
-            except (ChannelError, NotImplementedError) as error:
-                log.warning("image_not_fetched", reason=type(error).__name__)
-                continue
-            if fetched.data:
+            fetched = await self._fetch(attachment)
+            if fetched is not None and fetched.data:
                 encoded = base64.b64encode(fetched.data).decode()
                 found.append(Image(url=f"data:{fetched.media_type or 'image/jpeg'};base64,{encoded}"))
         return tuple(found)
+
+    async def _fetch(self, attachment: Attachment) -> Attachment | None:
+        try:
+            if upload_id(attachment.platform_id) is None:
+                return await self._adapter.fetch(attachment, max_bytes=IMAGE_BYTES)
+            data = await self._uploads.whole(self._tenant_id, attachment.platform_id, max_bytes=IMAGE_BYTES)
+            return replace(attachment, data=data)
+        except (ChannelError, NotImplementedError) as error:
+            log.warning("image_not_fetched", reason=type(error).__name__)
+            return None
 
 
 def _results(seq: int, body: Body) -> list[InputMessage]:
@@ -115,13 +123,14 @@ def _results(seq: int, body: Body) -> list[InputMessage]:
 
 
 def _text(body: Body) -> str:
-    """The text, with a word for each file that is not an image."""
+    """The text, after what a form asked, with a word for each file that is not an image."""
+    asked = [f"[{name}: {value}]" for name, value in body.form.items()]
     marks = [
         f"[{item.get('kind', 'file')}: {item.get('name') or item.get('media_type') or 'unnamed'}]"
         for item in body.attachments
         if item.get("kind") != "image"
     ]
-    return "\n".join([body.text, *marks]).strip() if marks else body.text
+    return "\n".join([*asked, body.text, *marks]).strip() if marks or asked else body.text
 
 
 def input_options(bodies: Sequence[Body]) -> Options:

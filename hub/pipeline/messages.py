@@ -1,7 +1,7 @@
 """Stored messages as doors show them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -26,6 +26,16 @@ SELECT t.id, t.fence, t.partial FROM session s JOIN turn t ON t.id = s.turn_id
 WHERE s.id = %s AND t.status = 'running' AND t.partial IS NOT NULL
 """
 MOST_AT_ONCE = 200
+NEWEST = 50
+"""What a newcomer gets, and who was away too long."""
+SUPERSEDED = "superseded"
+"""The reason of a message that was said anew, and of what followed it."""
+_BEYOND = 1 << 62
+_OPTIONAL: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    *((name, list) for name in ("attachments", "quick_replies", "tool_calls", "citations")),
+    *((name, str) for name in ("finish", "model", "sender_name", "client_id", "edits")),
+    *((name, dict) for name in ("form", "usage")),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +58,10 @@ class StoredMessage:
     model: str
     sender_name: str = ""
     client_id: str = ""
+    edits: str = ""
+    """The id of the message that this one says anew."""
+    form: Mapping[str, str] = field(default_factory=dict)
+    citations: Sequence[Mapping[str, Any]] = ()
 
     def as_json(self) -> dict[str, Any]:
         """What doors send: empty fields left out."""
@@ -61,14 +75,11 @@ class StoredMessage:
         }
         if self.turn_id is not None:
             found["turn_id"] = str(self.turn_id)
-        for name in ("attachments", "quick_replies", "tool_calls"):
+        for name, plain in _OPTIONAL:
             if value := getattr(self, name):
-                found[name] = list(value)
-        for name in ("reason", "finish", "model", "sender_name", "client_id"):
-            if value := getattr(self, name):
-                found[name] = value
-        if self.usage:
-            found["usage"] = dict(self.usage)
+                found[name] = plain(value)
+        if self.reason:
+            found |= {"superseded": True} if self.reason == SUPERSEDED else {"reason": self.reason}
         return found
 
 
@@ -102,6 +113,9 @@ def stored_message(
         model=model,
         sender_name=body.sender_name,
         client_id=body.external_id if role == "user" else "",
+        edits=str(body.edits.get("id", "")),
+        form=body.form,
+        citations=body.citations,
     )
 
 
@@ -176,14 +190,17 @@ class History:
         return Running(turn_id=str(turn_id), epoch=fence, index=index, text=text)
 
     async def chunks(self, tenant_id: UUID, session_id: UUID, after: int) -> list[Chunk]:
-        """Everything stored after `after`, as stream events; a newcomer (0) gets the most recent messages only."""
-        if after == 0:
-            recent = await self.read(tenant_id, session_id, before=1 << 62, limit=50)
-            return [chunk_of(message) for message in recent]
-        found: list[Chunk] = []
-        while True:
+        """What was stored after `after`, as stream events.
+
+        A newcomer (0) gets the most recent messages only, and so does who was away for too many: those who were here
+        before are told of the gap by a `missed`.
+        """
+        if after:
             page = await self.read(tenant_id, session_id, after=after, limit=MOST_AT_ONCE)
-            found.extend(chunk_of(message) for message in page)
             if len(page) < MOST_AT_ONCE:
-                return found
-            after = page[-1].seq
+                return [chunk_of(message) for message in page]
+        recent = await self.read(tenant_id, session_id, after=after, before=_BEYOND, limit=NEWEST)
+        found = [chunk_of(message) for message in recent]
+        if after and recent:
+            found.insert(0, Chunk("missed", {"after": after, "before": recent[0].seq}))
+        return found

@@ -8,7 +8,7 @@ import orjson
 from django.conf import settings
 
 from agents.models import Agent
-from hub.models import Contact, Delivery, Message, Session
+from hub.models import Contact, Delivery, Message, Session, Upload, UploadChunk
 from hub.pipeline.bodies import Body, body_cell, unpack
 from tenants.crypto import CellRef, MasterKeys, Vault
 from tenants.errors import TenantsError
@@ -49,6 +49,21 @@ def delivery_part(row: Delivery) -> dict[str, Any]:
     opened = _open(CellRef(row.tenant_id, "content", "delivery", "part", row.id), row.part)
     found: dict[str, Any] = {} if opened is None else orjson.loads(opened)
     return found
+
+
+def upload_name(row: Upload) -> str:
+    """A visitor's file name."""
+    return _text(CellRef(row.tenant_id, "content", "upload", "name", row.id), row.name)
+
+
+def upload_data(row: Upload) -> bytes | None:
+    """A visitor's file; None when a piece is gone or cannot be read."""
+    pieces = [
+        _open(CellRef(row.tenant_id, "content", "upload_chunk", "data", chunk.id), chunk.data)
+        for chunk in UploadChunk.objects.filter(upload_id=row.id).order_by("position")
+    ]
+    data = b"".join(piece for piece in pieces if piece is not None)
+    return data if len(data) == row.size else None
 
 
 def route_keys(row: Agent) -> list[str]:

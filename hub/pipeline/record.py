@@ -6,10 +6,14 @@ from typing import Any
 import orjson
 
 from agents.types import TurnResult
-from channels_adapters.types import Part
+from channels_adapters.types import Part, QuickReply, Reply
 from hub.pipeline.bodies import Body
 from hub.pipeline.run import MOST_ATTEMPTS, Run
 from tenants import usage
+
+MOST_CITATIONS = 8
+TITLE_CHARS = 80
+EXCERPT_CHARS = 600
 
 
 def status(run: Run, result: TurnResult) -> str:
@@ -27,6 +31,7 @@ def reply_body(result: TurnResult) -> Body:
         quick_replies=tuple(result.quick_replies),
         tool_calls=[{"id": c.id, "name": c.name, "arguments": c.arguments} for c in result.tool_calls],
         finish=result.finish,
+        citations=citations(result),
         usage={
             "input": sum(item.input_tokens for item in usages),
             "output": sum(item.output_tokens for item in usages),
@@ -35,6 +40,39 @@ def reply_body(result: TurnResult) -> Body:
         if usages
         else {},
     )
+
+
+def reply_of(run: Run, result: TurnResult, text: str) -> Reply:
+    """The reply as an adapter renders it."""
+    return Reply(
+        text=text,
+        quick_replies=tuple(QuickReply(label=choice, value=choice) for choice in result.quick_replies),
+        in_reply_to=tuple(body.external_id for body in run.bodies if body.external_id),
+    )
+
+
+def citations(result: TurnResult) -> list[dict[str, Any]]:
+    """What the answer could draw on and its reader may open, best first, numbered from 1."""
+    if result.finish in ("error", "blocked"):
+        return []
+    found: list[dict[str, Any]] = []
+    for item in result.recalled[:MOST_CITATIONS]:
+        kind = "document" if item.kind == "passage" else "memory"
+        entry = {"kind": kind, "title": _clipped(item.text, TITLE_CHARS), "text": _clipped(item.text, EXCERPT_CHARS)}
+        found.append({**entry, "created": item.at.isoformat()} if item.at else entry)
+    for source in result.sources[: MOST_CITATIONS - len(found)]:
+        entry = {"kind": source.kind, "title": _clipped(source.title, TITLE_CHARS)}
+        if source.text:
+            entry["text"] = _clipped(source.text, EXCERPT_CHARS)
+        if source.url.startswith(("https://", "http://")):
+            entry["url"] = source.url
+        found.append(entry)
+    return [{"id": str(number), **entry} for number, entry in enumerate(found, 1)]
+
+
+def _clipped(text: str, most: int) -> str:
+    words = " ".join(text.split()) if most <= TITLE_CHARS else text.strip()
+    return words if len(words) <= most else f"{words[: most - 1].rstrip()}…"
 
 
 def trace(result: TurnResult) -> str:

@@ -77,7 +77,7 @@ class Publisher:
             return
         self.flush()
         if isinstance(progress, Status):
-            self._publish("status", {"state": progress.state, "detail": progress.detail})
+            self._publish("status", _shown(progress))
         elif isinstance(progress, Restarted):
             self._publish("restart", {})
 
@@ -190,6 +190,13 @@ class Streams:
         if self.shared and self.link is not None:
             self.link.send(tenant_id, session_id, [Chunk("stored", {"seq": chunk.seq}, seq=chunk.seq)])
 
+    def tell(self, tenant_id: UUID, session_id: UUID, chunk: Chunk) -> None:
+        """Tell watchers, here and elsewhere, of something that is no part of an answer and need not be repeated."""
+        for watch in self._watches.get(session_id, ()):
+            watch.put(chunk)
+        if self.shared and self.link is not None:
+            self.link.send(tenant_id, session_id, [chunk])
+
     def received(self, session_id: UUID, chunk: Chunk) -> None:
         """A chunk from another process."""
         for watch in self._watches.get(session_id, ()):
@@ -301,6 +308,14 @@ class Streams:
     async def _running_here(self, watch: Watch) -> AsyncIterator[StreamEvent]:
         for event in _brought_up(watch, self._running.get(watch.session_id)):
             yield event
+
+
+def _shown(status: Status) -> dict[str, str]:
+    """A status with words for people: a tool's name reads better without its underscores."""
+    found = {"state": status.state, "detail": status.detail, "label": status.detail.replace("_", " ").strip()}
+    if status.phase:
+        found |= {"phase": status.phase, "call": status.call}
+    return found
 
 
 def _brought_up(watch: Watch, running: Running | None) -> list[StreamEvent]:

@@ -11,7 +11,7 @@ from agents.types import AgentSpec, InputMessage, SessionState, TurnInput, TurnR
 from hub.ledger.accept import Accept
 from hub.ledger.claim import Claimed
 from hub.ledger.commit import Committed
-from hub.pipeline import crash, notices
+from hub.pipeline import crash, editing, notices
 from hub.pipeline.bodies import Body
 from hub.pipeline.connections import Connections, LiveConnection
 from hub.pipeline.ending import Ending
@@ -27,6 +27,7 @@ from hub.pipeline.record import spent
 from hub.pipeline.rows import Recent
 from hub.pipeline.run import MOST_ATTEMPTS, Run
 from hub.pipeline.streams import Streams
+from hub.pipeline.uploads import Uploads
 from memory.types import Buffer, Key
 from tenants import usage
 from tenants.crypto import Vault
@@ -65,6 +66,7 @@ class Turns:
             worker_id=worker_id,
         )
         self._partials = Partials(pools, vault)
+        self._uploads = Uploads(pools, vault)
         self._journals = Journals(pools, vault)
 
     async def close(self) -> None:
@@ -170,7 +172,9 @@ class Turns:
             state = await self._agents.load_state(key, claimed.version, spec.policy)
         else:
             state = SessionState(version=claimed.version, buffer=Buffer())
-        messages = await Inputs(run.connection.adapter).messages(claimed.messages, run.bodies)
+        state = editing.rewound(state, claimed.messages, run.bodies)
+        inputs = Inputs(run.connection.adapter, uploads=self._uploads, tenant_id=claimed.tenant_id)
+        messages = await inputs.messages(*editing.standing(claimed.messages, run.bodies))
         return TurnInput(
             key=key,
             turn_id=claimed.turn_id,

@@ -33,3 +33,36 @@ def test_origins_are_read_as_browsers_send_them() -> None:
     assert credentials.origins == {"https://example.org", "http://localhost:8000"}
     assert cases.adapter("web", allowed_origins="*").credentials.origins == {"*"}
     assert cases.adapter("web", allowed_origins="").credentials.origins == frozenset()
+
+
+def test_a_form_is_a_question_per_line() -> None:
+    text = "name: Your name\n\nphone*: Call me\n topic(Sales | Support)*: nothing"
+    with pytest.raises(ValueError, match="not understood"):
+        cases.adapter("web", form=text)
+    fields = cases.adapter("web", form=text.replace(")*:", "):").replace("topic", "topic*")).credentials.fields
+    assert [(f.name, f.label, f.kind, f.required, f.options) for f in fields] == [
+        ("name", "Your name", "text", False, ()),
+        ("phone", "Call me", "tel", True, ()),
+        ("topic", "nothing", "choice", True, ("Sales", "Support")),
+    ]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"form": "a: 1\na: 2"},
+        {"form": "Name: capital"},
+        {"form": "x(date): When"},
+        {"form": "\n".join(f"f{n}: x" for n in range(9))},
+        {"logo": "https://example.org/logo.png"},
+        {"logo": "data:image/svg+xml;base64,PHN2Zy8+"},
+        {"logo": "data:image/png;base64,AAA"},
+        {"upload_types": "image/png image/svg+xml"},
+        {"upload_megabytes": 0},
+        {"identity_secret": "too short"},
+        {"colour": "red"},
+    ],
+)
+def test_what_a_page_cannot_look_like(options: Any) -> None:
+    with pytest.raises(ValueError):
+        cases.adapter("web", **options)

@@ -32,7 +32,8 @@ print("hello <world>")
 |------|-------|
 | One | 5 |
 
-See [the guide](https://example.org/guide). <img src=x onerror=alert(1)>"""
+See [the guide](https://example.org/guide). <img src=x onerror=alert(1)>
+![a picture](https://example.org/picture.png) [no](javascript:alert(1))"""
 NO_SOCKETS = """window.WebSocket = class {
   constructor() { this.readyState = 3; setTimeout(() => this.onclose?.({ code: 1006 }), 5); }
   close() {}
@@ -70,7 +71,8 @@ def test_an_answer_streams_and_is_drawn_safely(address: str) -> None:
         assert body.locator("pre code").inner_text().strip() == "print('hello <world>')"
         assert body.locator("img").count() == 0
         assert "<img src=x" in body.inner_text()
-        link = body.locator("a")
+        assert body.locator("a").all_inner_texts() == ["the guide", "a picture"]  # remote images are not shown here
+        link = body.locator("a").first
         assert link.get_attribute("rel") == "noopener noreferrer nofollow"
         assert body.locator("ol > li").count() == 2
         assert body.locator("ol ul > li").count() == 2
@@ -177,7 +179,7 @@ def test_the_console_behind_the_real_server(house: House, uvicorn_gateway: Gatew
 
 
 def test_on_a_phone_in_chinese_and_dark(address: str) -> None:
-    phone = {"viewport": {"width": 390, "height": 780}, "locale": "zh-CN", "color_scheme": "dark"}
+    phone: dict[str, Any] = {"viewport": {"width": 390, "height": 780}, "locale": "zh-CN", "color_scheme": "dark"}
     with browsing(**phone) as page:
         page.goto(address)
         page.wait_for_selector("#link[data-state=online]")

@@ -60,11 +60,18 @@ def apply(page: Any, frame: dict[str, Any]) -> None:
 
 @asynccontextmanager
 async def opened(
-    gateway: Gateway, public_id: str, *, token: str = "", cursor: str = "", session: str = "", **options: Any
+    gateway: Gateway,
+    public_id: str,
+    *,
+    token: str = "",
+    cursor: str = "",
+    session: str = "",
+    identity: str = "",
+    **options: Any,
 ) -> AsyncIterator[Socket]:
     async with connect(f"{gateway.ws}/ws/chat/{public_id}", **options) as raw:
         socket = Socket(raw)
-        await socket.tell("hello", token=token, cursor=cursor, session=session)
+        await socket.tell("hello", token=token, cursor=cursor, session=session, identity=identity)
         yield socket
 
 
@@ -334,6 +341,10 @@ async def test_events_across_origins_and_refusals(gateway: Gateway, house: House
             assert answer.status == 204
             assert answer.headers["Access-Control-Allow-Origin"] == "https://shop.example"
             assert "Access-Control-Allow-Credentials" not in answer.headers
+        async with http.options(url.removesuffix("/messages"), headers=shop) as answer:
+            assert answer.status == 204 and "authorization" in answer.headers["Access-Control-Allow-Headers"]
+        async with http.delete(url.removesuffix("/messages"), headers=shop) as answer:
+            assert answer.status == 405
         async with http.post(url, json={"client_id": "a", "text": "x"}, headers=shop) as answer:
             assert answer.status == 202
         cases: list[tuple[dict[str, Any], int, str]] = [
