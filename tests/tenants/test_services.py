@@ -36,7 +36,7 @@ def tenant(database: Database) -> Iterator[Tenant]:
 def test_plans_are_seeded_with_the_agreed_figures(database: Database) -> None:
     found = {
         plan.slug: {quota.metric: (quota.limit_value, quota.alert_at) for quota in plan.quotas.all()}
-        for plan in Plan.objects.all()
+        for plan in Plan.objects.filter(slug__in=["starter", "professional", "enterprise"])
     }
     gib = 1 << 30
     assert found == {
