@@ -158,7 +158,8 @@ async def tools(state: State, services: Services) -> State:
         services.emit(TextDelta("\n\n"))
         said += "\n\n"
     detail = {"tools": [call.name for call in calls]}
-    return {"messages": [*state["messages"], *answers], "said": said, "wants_tools": False, "detail": detail}
+    change: State = {"messages": [*state["messages"], *answers], "said": said, "wants_tools": False}
+    return {**change, "tool_runs": services.asked.runs, "detail": detail}
 
 
 async def summary(state: State, _: Services) -> State:

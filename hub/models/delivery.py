@@ -61,6 +61,11 @@ class Delivery(TenantOwned):
             ),
             models.Index(fields=["tenant", "-created"], name="delivery_recent"),
             models.Index(
+                fields=["tenant", "-created", "-id"],
+                condition=models.Q(status__in=["dead", "unknown", "skipped"]),
+                name="delivery_letters",
+            ),
+            models.Index(
                 fields=["connection", "platform_id"], condition=~models.Q(platform_id=""), name="delivery_platform"
             ),
         ]

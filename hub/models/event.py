@@ -21,4 +21,7 @@ class Event(TenantOwned):
         db_table = "event"
         verbose_name = _("event")
         verbose_name_plural = _("events")
-        indexes = [models.Index(fields=["tenant", "-created"], name="event_recent")]
+        indexes = [
+            models.Index(fields=["tenant", "-created"], name="event_recent"),
+            models.Index(fields=["turn_id"], condition=models.Q(turn_id__isnull=False), name="event_of_turn"),
+        ]

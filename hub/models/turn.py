@@ -46,7 +46,9 @@ class Turn(TenantOwned):
     partial = models.BinaryField(null=True, editable=False)
     """Sealed text streamed so far, checkpointed each second or 200 tokens."""
     trace = models.JSONField(null=True, blank=True)
-    """The workflow's nodes with durations, names and scores; never text."""
+    """Steps, model calls, tools and recalled items with times and scores (`hub.pipeline.record.trace`); never text."""
+    tool_texts = models.BinaryField(null=True, editable=False)
+    """Sealed: what its tools were asked and said; null where none ran."""
     created = models.DateTimeField()
     started_at = models.DateTimeField(null=True, blank=True)
     first_token_at = models.DateTimeField(null=True, blank=True)
@@ -59,4 +61,9 @@ class Turn(TenantOwned):
         indexes = [
             models.Index(fields=["session", "first_seq"], name="turn_in_session"),
             models.Index(fields=["tenant", "-created"], name="turn_recent"),
+            models.Index(
+                fields=["tenant", "-created", "-id"],
+                condition=models.Q(status__in=["dead", "failed"]),
+                name="turn_wrong",
+            ),
         ]

@@ -15,14 +15,14 @@ from hub.ledger.batching import Batcher
 from hub.ledger.claim import Claimed
 from hub.ledger.commit import Commit, Committed, Committer, PartRow
 from hub.pipeline import crash, metrics, notices
-from hub.pipeline.bodies import Body, body_cell, pack, pack_address
+from hub.pipeline.bodies import Body, body_cell, pack, pack_address, tool_texts_cell
 from hub.pipeline.generations import begin_anew
 from hub.pipeline.inline import Inline
 from hub.pipeline.live import left_behind
 from hub.pipeline.messages import message_chunk
 from hub.pipeline.outbox import Outbox, Ready
 from hub.pipeline.places import Places
-from hub.pipeline.record import pack_part, reply_body, spent, status, trace
+from hub.pipeline.record import pack_part, reply_body, spent, status, tool_texts, trace
 from hub.pipeline.run import Fenced, Run
 from hub.pipeline.streams import Streams
 from tenants import usage
@@ -166,6 +166,7 @@ class Ending:
     def _row(self, run: Run, result: TurnResult, parts: Sequence[Part]) -> Commit:
         claimed, usages = run.claimed, result.usage
         body = self._vault.seal(body_cell(claimed.tenant_id, run.message_id), pack(reply_body(result)))
+        texts = tool_texts(result)
         return Commit(
             tenant_id=claimed.tenant_id,
             session_id=claimed.session_id,
@@ -180,6 +181,7 @@ class Ending:
             output_tokens=sum(item.output_tokens for item in usages),
             error=result.error,
             trace=trace(result),
+            tool_texts=texts and self._vault.seal(tool_texts_cell(claimed.tenant_id, claimed.turn_id), texts),
             first_token_at=run.first_token,
             parts=self._part_rows(run, parts),
         )
