@@ -209,9 +209,26 @@ def test_deliveries_are_retried_and_skipped_with_a_trace(acme: World, login: Log
 
 
 def test_a_turn_shows_its_trace(acme: World, login: Login) -> None:
-    page = login(acme.users["viewer"]).get(f"/admin/hub/turn/{acme.turn.id}/change/")
-    assert "trace-row" in page.text
-    assert "recall" in page.text
+    client = login(acme.users["viewer"])
+    page = client.get(f"/admin/hub/turn/{acme.turn.id}/change/")
+    said = [bar.name for bar in page.context["page"].bars if bar.kind != "step"]
+    assert said == ["small", "small", "search_memory", "small"]
+    assert page.context["page"].failed_calls == 1
+    assert "The parcel goes to Canal Street 7." in page.text
+    assert "erased since" in page.text  # of the summary that is gone
+    assert "It goes to Canal Street" not in page.text  # what a tool said is opened on demand
+    assert "It goes to Canal Street" in client.get(f"/admin/hub/turn/{acme.turn.id}/tool/0/").text
+    assert {row.status for row in page.context["page"].deliveries} >= {"sent", "unknown"}
+
+
+def test_all_tenants_see_a_trace_without_its_words(staff: User, acme: World, login: Login) -> None:
+    client = login(staff)
+    client.post("/admin/scope/", {"tenant": ""})
+    page = client.get(f"/admin/hub/turn/{acme.turn.id}/change/")
+    assert page.status_code == 200
+    assert "Where is my order?" not in page.text
+    assert "Canal Street" not in page.text
+    assert client.get(f"/admin/hub/turn/{acme.turn.id}/tool/0/").status_code == 404
 
 
 def test_staff_make_a_tenant_with_quotas(staff: User, login: Login) -> None:

@@ -1,6 +1,17 @@
 """The pages of the admin; importing them registers them."""
 
-from hub.console.admin import agents, connections, conversations, deliveries, keys, memory, people, platform, tenants
+from hub.console.admin import (
+    agents,
+    connections,
+    conversations,
+    deliveries,
+    keys,
+    memory,
+    people,
+    platform,
+    tenants,
+    turns,
+)
 from hub.console.site import site
 
 __all__ = [
@@ -14,4 +25,5 @@ __all__ = [
     "platform",
     "site",
     "tenants",
+    "turns",
 ]
