@@ -184,7 +184,10 @@ def test_a_key_is_shown_once_and_can_be_revoked(acme: World, login: Login) -> No
     with tenant_scope(acme.tenant.id):
         row = ApiKey.objects.get(name="till")
     assert key not in client.get(f"/admin/tenants/apikey/{row.id}/change/").text
-    client.post("/admin/tenants/apikey/", {"action": "revoke", "_selected_action": [str(row.id)]})
+    chosen = {"action": "revoke", "_selected_action": [str(row.id)]}
+    assert "Revoke this key?" in client.post("/admin/tenants/apikey/", chosen).text
+    assert keys.find_by_secret_sync(key) is not None
+    client.post("/admin/tenants/apikey/", {**chosen, "confirmed": "yes"})
     assert keys.find_by_secret_sync(key) is None
 
 
@@ -195,8 +198,12 @@ def test_deliveries_are_retried_and_skipped_with_a_trace(acme: World, login: Log
     client = login(acme.users["operator"])
     dead, waiting = acme.deliveries["dead"], acme.deliveries["retry"]
     chosen = [str(row.id) for row in (dead, acme.deliveries["sent"])]
+    client.get(f"/admin/hub/delivery/{dead.id}/retry/")  # a link asks; it does nothing
     client.post("/admin/hub/delivery/", {"action": "retry", "_selected_action": chosen})
-    client.post("/admin/hub/delivery/", {"action": "skip", "_selected_action": [str(waiting.id)]})
+    with tenant_scope(acme.tenant.id):
+        assert Delivery.objects.get(id=dead.id).status == "dead"
+    for doing, ids in (("retry", chosen), ("retry", chosen), ("skip", [str(waiting.id)])):
+        client.post("/admin/hub/delivery/", {"action": doing, "_selected_action": ids, "confirmed": "yes"})
     with tenant_scope(acme.tenant.id):
         states = dict(Delivery.objects.values_list("id", "status"))
         kinds = set(Event.objects.filter(delivery_id__isnull=False).values_list("type", flat=True))

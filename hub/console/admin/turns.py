@@ -1,23 +1,29 @@
 """Turns; the page of one is its trace."""
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 
-from hub.console.base import ChoiceFilter, ReadOnlyAdmin, _, site
-from hub.console.decorators import display
+from hub.console.asking import Question, ask, confirmed
+from hub.console.base import ChoiceFilter, Rank, ReadOnlyAdmin, _, site
+from hub.console.decorators import action, display
 from hub.console.drawing import badge, link
 from hub.console.keyset import SearchById
 from hub.console.trace import turn_page
 from hub.models import Turn, TurnStatus
+from hub.pipeline.operating import rerun_turn
 from hub.pipeline.reading import tool_texts
 from hub.templatetags.console import duration
+from tenants.audit import Actor, record
 from tenants.context import current
 
 TURN_TONES = {
@@ -28,6 +34,7 @@ TURN_TONES = {
     "failed": "warn",
     "dead": "bad",
 }
+MOST_CHOSEN: Final = 200
 WRONG = (TurnStatus.DEAD, TurnStatus.FAILED)
 
 
@@ -66,10 +73,44 @@ class TurnAdmin(SearchById, ReadOnlyAdmin):
     id_columns = ("id", "session_id")
     search_help_text = _("Paste the id of a turn or of a session")
 
+    actions = ("rerun",)
+
     def get_urls(self) -> list[URLPattern]:
-        """With the words of a tool call."""
-        view = self.admin_site.admin_view(self.tool_view)
-        return [path("<uuid:object_id>/tool/<int:number>/", view, name="hub_turn_tool"), *super().get_urls()]
+        """With the words of a tool call, and running again."""
+        wrap = self.admin_site.admin_view
+        return [
+            path("<uuid:object_id>/tool/<int:number>/", wrap(self.tool_view), name="hub_turn_tool"),
+            path("<uuid:object_id>/rerun/", wrap(self.rerun_view), name="hub_turn_rerun"),
+            *super().get_urls(),
+        ]
+
+    def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Operators."""
+        return self._may(request, Rank.OPERATOR)
+
+    @action(description=_("Run again"), permissions=["operate"])
+    def rerun(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Let the agent answer the chosen ones once more."""
+        ids = list(queryset.values_list("id", flat=True)[:MOST_CHOSEN])
+        if not confirmed(request):
+            fields = {"action": "rerun", "_selected_action": [str(ident) for ident in ids]}
+            return ask(request, self, _question(reverse("admin:hub_turn_changelist"), number=len(ids), fields=fields))
+        done = sum(_rerun(request, ident) for ident in ids)
+        messages.success(request, _("%(count)d turns will be run again.") % {"count": done})
+        return None
+
+    def rerun_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        """Let the agent answer this one once more."""
+        if not self.has_operate_permission(request):
+            raise PermissionDenied
+        page = reverse("admin:hub_turn_change", args=[object_id])
+        if not confirmed(request):
+            return ask(request, self, _question(page))
+        if _rerun(request, object_id):
+            messages.success(request, _("The turn will be run again."))
+        else:
+            messages.warning(request, _("Its status does not allow that."))
+        return redirect(page)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -82,6 +123,7 @@ class TurnAdmin(SearchById, ReadOnlyAdmin):
         context = {
             "page": turn_page(turn, readable=current().tenant_id is not None),
             "status": badge(TURN_TONES[turn.status], turn.get_status_display()),
+            "may_rerun": turn.status in WRONG and turn.kind == "reply" and self.has_operate_permission(request),
         }
         if request.GET.get("part") == "body":
             return TemplateResponse(request, "console/turn_body.html", context)
@@ -134,6 +176,28 @@ class TurnAdmin(SearchById, ReadOnlyAdmin):
     def lasted(self, obj: Turn) -> str:
         """From the message's arrival to the stored answer."""
         return duration(_ms(obj.created, obj.finished_at))
+
+
+def _question(back: str, *, number: int | None = None, fields: Any = None) -> Question:
+    return Question(
+        title=_("Run again?"),
+        number=number,
+        words=_("The agent answers the same messages once more; its new answer follows what was said since."),
+        warning=_("Tools that have acted already are not run twice. Only dead and failed turns are run again."),
+        go=_("Run again"),
+        back=back,
+        fields=fields or {},
+    )
+
+
+def _rerun(request: HttpRequest, turn_id: UUID) -> bool:
+    actor = Actor.of(request.user)
+    with transaction.atomic():
+        done = rerun_turn(turn_id, by=actor.name)
+        if done:
+            row = Turn.objects.only("id", "tenant_id").get(id=turn_id)
+            record(row.tenant_id, "turn.rerun", actor=actor, subject=row, after={"status": "due"})
+    return done
 
 
 def _ms(start: Any, end: Any) -> float | None:
