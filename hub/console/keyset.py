@@ -66,7 +66,7 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]
             found.reverse()
         self._link(found, name, more=more, back=back, cursor=cursor)
         self.model_admin.fetched(request, found)
-        self.result_list, self.result_count, self.full_result_count = found, len(found), None
+        self.result_list, self.result_count, self.full_result_count = found, len(found), len(found)
         self.can_show_all = self.multi_page = self.show_full_result_count = False
         self.show_admin_actions = bool(found)
         self.paginator = KeysetPaginator([], self.list_per_page)

@@ -11,7 +11,7 @@ NODES: Final[dict[str, Any]] = {
     "recall": _("Recall"),
     "core": _("Ask the model"),
     "tools": _("Run tools"),
-    "summary": _("Close a fragment of memory"),
+    "summary": _("Close the fragment"),
     "end": _("End"),
 }
 CONDITIONS: Final[dict[str, Any]] = {

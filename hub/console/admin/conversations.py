@@ -18,6 +18,7 @@ from hub.console.transcript import transcript
 from hub.models import Contact, Message, Session, SessionOwner
 from hub.pipeline.operating import name_session
 from hub.pipeline.reading import contact_name, message_body, session_title
+from hub.templatetags.turns import moment
 from tenants.context import current
 
 RECENT_SESSIONS: Final = 20
@@ -60,7 +61,7 @@ class SessionAdmin(SearchById, ConsoleAdmin):
     """Conversations; the page of one shows what was said and follows what is being said."""
 
     change_rank = Rank.OPERATOR
-    list_display = ("shown_title", "person", "connection", "owner", "starred", "waiting", "last_seq", "last_inbound_at")
+    list_display = ("shown_title", "person", "connection", "owner", "waiting", "last_seq", "last_heard")
     search_help_text = _("Paste the id of a session")
     list_filter = (OwnerFilter, ArchivedFilter)
     list_select_related = ("connection",)
@@ -127,6 +128,11 @@ class SessionAdmin(SearchById, ConsoleAdmin):
             self.fetched(None, [obj])  # type: ignore[arg-type]
         return link("hub_contact", obj.contact_id, getattr(obj, "person_name", ""))
 
+    @display(description=_("last message"))
+    def last_heard(self, obj: Session) -> SafeString | str:
+        """When somebody last wrote."""
+        return moment(obj.last_inbound_at)
+
     @display(description=_("waiting turns"))
     def waiting(self, obj: Session) -> int:
         """Turns that are due."""
@@ -136,7 +142,7 @@ class SessionAdmin(SearchById, ConsoleAdmin):
 class MessageAdmin(SearchById, ReadOnlyAdmin):
     """The newest messages of the sessions that were last active; one session's whole story is on its own page."""
 
-    list_display = ("created", "role", "preview", "shown_session", "shown_turn", "status", "reason", "model", "tokens")
+    list_display = ("when", "role", "preview", "shown_session", "shown_turn", "status", "reason", "model", "tokens")
     fields = ("created", "role", "preview", "shown_session", "shown_turn", "seq", "status", "reason", "model", "tokens")
     ordering = ("-id",)
     list_filter = ()
@@ -155,6 +161,11 @@ class MessageAdmin(SearchById, ReadOnlyAdmin):
         for ident, last in recent.values_list("id", "last_seq")[:RECENT_SESSIONS]:
             wanted |= Q(session_id=ident, seq__gt=last - EACH)
         return rows.filter(wanted)
+
+    @display(description=_("time"))
+    def when(self, obj: Message) -> SafeString | str:
+        """When it was made."""
+        return moment(obj.created)
 
     @display(description=_("text"))
     def preview(self, obj: Message) -> str:

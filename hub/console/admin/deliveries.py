@@ -15,8 +15,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from hub.console.admin.letters import AGES, NAMES, LettersView, window
-from hub.console.asking import Question, ask, confirmed
 from hub.console.base import ChoiceFilter, Rank, ReadOnlyAdmin, _, site
+from hub.console.confirming import Question, ask, confirmed
 from hub.console.decorators import action, display
 from hub.console.drawing import DASH, badge, link
 from hub.console.keyset import SearchById
@@ -26,6 +26,7 @@ from hub.models import Connection, Delivery, DeliveryStatus, Event
 from hub.pipeline.operating import retry_delivery, skip_delivery
 from hub.pipeline.reading import delivery_part
 from hub.replay import LETTERS, MOST_COUNTED, Letters
+from hub.templatetags.turns import moment
 from tenants.audit import Actor, record
 from tenants.context import current
 
@@ -216,6 +217,11 @@ class DeliveryAdmin(SearchById, ReadOnlyAdmin):
         _tell(request, _do(request, object_id, doing), words)
         return redirect(page)
 
+    @display(description=_("time"))
+    def when(self, obj: Delivery) -> SafeString | str:
+        """When it was made."""
+        return moment(obj.created)
+
     @display(description=_("status"))
     def shown_status(self, obj: Delivery) -> SafeString:
         """The status, coloured."""
@@ -247,7 +253,7 @@ class DeliveryAdmin(SearchById, ReadOnlyAdmin):
 class EventAdmin(SearchById, ReadOnlyAdmin):
     """What an operator may want to know: refusals, faults, take-overs, and who changed what."""
 
-    list_display = ("created", "type", "shown_data", "shown_turn", "shown_session", "shown_delivery")
+    list_display = ("when", "type", "shown_data", "shown_turn", "shown_session", "shown_delivery")
     fields = ("created", "type", "shown_data", "shown_connection", "shown_session", "shown_turn", "shown_delivery")
     ordering = ("-created",)
     id_columns = ("id", "turn_id", "delivery_id")
@@ -256,6 +262,11 @@ class EventAdmin(SearchById, ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Data is small and is what one looks for."""
         return super().get_queryset(request).defer(None)
+
+    @display(description=_("time"))
+    def when(self, obj: Event) -> SafeString | str:
+        """When it was made."""
+        return moment(obj.created)
 
     @display(description=_("data"))
     def shown_data(self, obj: Event) -> str:

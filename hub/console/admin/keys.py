@@ -24,8 +24,8 @@ from unfold.widgets import (
 )
 
 from agents.models import Agent
-from hub.console.asking import Question, ask, confirmed
 from hub.console.base import ConsoleAdmin, Form, Rank, ReadOnlyAdmin, _, capitalise, site
+from hub.console.confirming import Question, ask, confirmed
 from hub.console.decorators import action, display
 from hub.console.drawing import badge, link
 from hub.pipeline.operating import note

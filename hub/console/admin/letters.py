@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 
-from hub.console.asking import CONFIRMED, Question, ask, confirmed
+from hub.console.confirming import CONFIRMED, Question, ask, confirmed
 from hub.models import Connection, DeliveryStatus
 from hub.replay import LETTERS, MOST_COUNTED, REPLAYABLE, Cursor, Letters, purge_batch, replay_batch
 from tenants.audit import Actor, record

@@ -13,16 +13,17 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 
-from hub.console.asking import Question, ask, confirmed
 from hub.console.base import ChoiceFilter, Rank, ReadOnlyAdmin, _, site
+from hub.console.confirming import Question, ask, confirmed
 from hub.console.decorators import action, display
 from hub.console.drawing import badge, link
+from hub.console.graph import workflow_graph
 from hub.console.keyset import SearchById
 from hub.console.trace import turn_page
 from hub.models import Turn, TurnStatus
 from hub.pipeline.operating import rerun_turn
 from hub.pipeline.reading import tool_texts
-from hub.templatetags.console import duration
+from hub.templatetags.turns import duration, moment
 from tenants.audit import Actor, record
 from tenants.context import current
 
@@ -120,8 +121,10 @@ class TurnAdmin(SearchById, ReadOnlyAdmin):
         if turn is None:
             missing: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
             return missing
+        page = turn_page(turn, readable=current().tenant_id is not None)
         context = {
-            "page": turn_page(turn, readable=current().tenant_id is not None),
+            "page": page,
+            "graph": workflow_graph("standard", taken=page.taken),
             "status": badge(TURN_TONES[turn.status], turn.get_status_display()),
             "may_rerun": turn.status in WRONG and turn.kind == "reply" and self.has_operate_permission(request),
         }
@@ -151,6 +154,11 @@ class TurnAdmin(SearchById, ReadOnlyAdmin):
         except ValueError:
             return None
         return Turn.objects.filter(id=ident).first()
+
+    @display(description=_("time"))
+    def when(self, obj: Turn) -> SafeString | str:
+        """When it was made."""
+        return moment(obj.created)
 
     @display(description=_("status"))
     def shown_status(self, obj: Turn) -> SafeString:

@@ -78,7 +78,7 @@ document.addEventListener("click", async (event) => {
   button.disabled = true;
   output.innerHTML = '<span class="dots"><i></i><i></i><i></i></span>';
   try {
-    const body = new FormData(button.closest("form"));
+    const body = new FormData(button.form);
     const answer = await fetch(button.dataset.liveTest, { method: "POST", body, credentials: "same-origin" });
     output.innerHTML = await answer.text();
   } catch { output.textContent = button.dataset.failed; }
