@@ -27,6 +27,7 @@ SLOTS = {
     "hub.upkeep.message_keys": 24 * 3600,
     "hub.upkeep.summaries": 60,
     "hub.upkeep.workers": 600,
+    "hub.upkeep.rollups": 120,
 }
 """Seconds between two runs of a periodic task; a run belongs to the slot in which it was sent."""
 

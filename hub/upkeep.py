@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from hub.celery import SLOTS, slot
 from hub.env import env
+from hub.rollups import roll_up
 from hub.summaries import pools_of
 from memory import tasks as memory_tasks
 from tenants import quotas
@@ -86,6 +87,12 @@ def summaries(self: "Task[..., int]") -> int:
 def workers(self: "Task[..., int]") -> int:
     """Remove rows of processes that are long gone."""
     return _once(self, lambda: _with_pools(_drop_workers))
+
+
+@shared_task(name="hub.upkeep.rollups", bind=True)
+def rollups(self: "Task[..., int]") -> int:
+    """Count the present hour and the one before it for the console's dashboard; catch up what was missed."""
+    return _once(self, lambda: _with_pools(roll_up))
 
 
 def _once(task: "Task[..., int]", work: Callable[[], int]) -> int:

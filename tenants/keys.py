@@ -21,8 +21,9 @@ from tenants.models import ApiKey
 SECRET_BYTES: Final = 32
 MAX_KEY_CHARS: Final = 128
 _FIND: Final = (
-    "SELECT id, tenant_id, agent_id, hash, scopes FROM api_key "
-    "WHERE prefix = %s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
+    "SELECT k.id, k.tenant_id, k.agent_id, k.hash, k.scopes, t.status <> 'active' "
+    "FROM api_key k JOIN tenant t ON t.id = k.tenant_id "
+    "WHERE k.prefix = %s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())"
 )
 
 
@@ -45,6 +46,8 @@ class KeyGrant:
     tenant_id: UUID
     agent_id: UUID | None
     scopes: frozenset[str]
+    suspended: bool = False
+    """The tenant is suspended: who holds the key is told so, and nothing else."""
 
 
 def issue(
@@ -124,4 +127,4 @@ def _parts(key: str) -> tuple[str, str] | None:
 def _grant(row: tuple[Any, ...] | None, secret: str) -> KeyGrant | None:
     if row is None or not hmac.compare_digest(bytes(row[3]), _hash(secret)):
         return None
-    return KeyGrant(id=row[0], tenant_id=row[1], agent_id=row[2], scopes=frozenset(row[4]))
+    return KeyGrant(id=row[0], tenant_id=row[1], agent_id=row[2], scopes=frozenset(row[4]), suspended=row[5])

@@ -3,6 +3,7 @@
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from tenants.audit import Actor, record
 from tenants.context import tenant_scope
 from tenants.errors import UnknownPlan
 from tenants.ids import uuid7
@@ -47,6 +48,31 @@ def change_plan(tenant: Tenant, plan: str) -> None:
                 limit_value=quota.limit_value, period=quota.period, alert_at=quota.alert_at
             )
     tenant.plan = chosen
+
+
+def set_status(tenant: Tenant, status: str, *, actor: Actor, reason: str = "") -> bool:
+    """Suspend or resume a tenant, with an entry in its audit trail; False where it already is so.
+
+    A suspended tenant's messages are refused politely and its API keys with 403; turns that were accepted are finished.
+    Running processes follow within five seconds.
+    """
+    with tenant_scope(tenant.id), transaction.atomic():
+        before = Tenant.objects.select_for_update().values_list("status", flat=True).get(id=tenant.id)
+        tenant.status = Tenant.Status(status)
+        if before == status:
+            return False
+        Tenant.objects.filter(id=tenant.id).update(status=status)
+        action = "tenant.suspended" if status == Tenant.Status.SUSPENDED else "tenant.resumed"
+        record(
+            tenant.id,
+            action,
+            actor=actor,
+            subject=tenant,
+            before={"status": before},
+            after={"status": status},
+            reason=reason,
+        )
+    return True
 
 
 def _plan(slug: str) -> Plan:

@@ -70,6 +70,8 @@ async def connection(runtime: "Runtime", grant: KeyGrant, model: str) -> LiveCon
         live = await runtime.connections.by_id(grant.tenant_id, connection_id)
     except AWAY:
         raise _away() from None
+    if live is not None and live.suspended:
+        raise Refused(403, "tenant_suspended", "this tenant is suspended")
     if live is None or not live.active:
         raise Refused(403, "api_disabled", "calls by API are switched off for this agent")
     return live

@@ -34,11 +34,14 @@ class ApiKeys:
         self._touching: set[asyncio.Task[None]] = set()
 
     async def admit(self, runtime: "Runtime", authorization: str, *, scope: str) -> KeyGrant:
-        """The grant of a bearer key. Raises Refused: 401 without a valid key, 403 without the scope, 503."""
+        """The grant of a bearer key. Raises Refused: 401 without a valid key, 403 without the scope or
+        while the tenant is suspended, 503."""
         kind, _, key = authorization.partition(" ")
         grant = await self._find(runtime, key.strip()) if kind.lower() == "bearer" else None
         if grant is None:
             raise Refused(401, "invalid_api_key", "a valid API key is needed: Authorization: Bearer hub_…")
+        if grant.suspended:
+            raise Refused(403, "tenant_suspended", "the tenant of this API key is suspended")
         if scope not in grant.scopes:
             raise Refused(403, "scope_missing", f"this API key lacks the scope {scope!r}")
         return grant

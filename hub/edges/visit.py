@@ -28,7 +28,7 @@ async def find_connection(public_id: str, headers: dict[str, str]) -> LiveConnec
     """The active chat connection behind a public id, its origins checked. Raises Refused (403, 404)."""
     runtime = await get_runtime()
     connection = await runtime.connections.find(CHANNEL, public_id)
-    if connection is None or not connection.active:
+    if connection is None or not connection.listening:
         raise Refused(404, "not_found", "there is no such chat")
     if not visitors.origin_allowed(headers, allowed_origins(connection)):
         raise Refused(403, "origin_refused", "this chat may not be opened from here")

@@ -123,7 +123,7 @@ async def _answer(runtime: "Runtime", connection: LiveConnection, request: Webho
         log.info("webhook_refused", connection=str(connection.id), reason=type(rejected).__name__)
         code = "not_authentic" if rejected.http_status == 401 else "malformed"
         raise Refused(rejected.http_status, code, "the request was refused") from None
-    if not connection.active:
+    if not connection.listening:
         # The platform is answered as usual, so that it does not give the webhook up; nothing is promised to anybody.
         COUNTERS.note(connection.channel, connection.id, "paused")
         return connection.adapter.acknowledge(request, events, [Outcome.IGNORED] * len(events))

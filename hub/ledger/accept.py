@@ -45,6 +45,8 @@ class Accept:
     turn_id: UUID
     ephemeral: bool = False
     """A stateless call: its session does not count towards the quota."""
+    refusal: str = ""
+    """Why it is refused before any quota is asked (`suspended`); the person is told once a day."""
     runner: UUID | None = None
     """The worker that would run an idle session's turn at once."""
 
@@ -76,11 +78,12 @@ WITH input AS (
         %(session_id)s::uuid[], %(address_hash)s::bytea[], %(address)s::bytea[], %(agent_id)s::uuid[],
         %(contact_id)s::uuid[], %(contact_external)s::bytea[], %(contact_name)s::bytea[], %(subject_id)s::uuid[],
         %(body)s::bytea[], %(role)s::text[], %(tokens)s::int[], %(answer)s::bool[], %(merge)s::bool[],
-        %(debounce_ms)s::int[], %(turn_id)s::uuid[], %(runner)s::uuid[], %(ephemeral)s::bool[]
+        %(debounce_ms)s::int[], %(turn_id)s::uuid[], %(runner)s::uuid[], %(ephemeral)s::bool[],
+        %(refusal)s::text[]
     ) WITH ORDINALITY AS t(
         message_id, tenant_id, connection_id, key_hash, session_id, address_hash, address, agent_id, contact_id,
         contact_external, contact_name, subject_id, body, role, tokens, answer, merge, debounce_ms, turn_id, runner,
-        ephemeral, ord)
+        ephemeral, shut, ord)
 ), keys AS (
     INSERT INTO message_key (connection_id, key_hash, tenant_id, message_id, created)
     SELECT connection_id, key_hash, tenant_id, message_id, now() FROM input ORDER BY connection_id, key_hash, ord
@@ -123,6 +126,7 @@ WITH input AS (
     LEFT JOIN spent b ON b.tenant_id = p.tenant_id
 ), judged AS (
     SELECT f.*, CASE WHEN f.blocked THEN 'blocked'
+                     WHEN f.shut <> '' THEN f.shut
                      WHEN v.refusal = 'tokens_per_day' AND NOT f.answer THEN ''
                      ELSE coalesce(v.refusal, '') END AS refusal,
            coalesce(v.newcomer, false) AS newcomer
@@ -132,7 +136,7 @@ WITH input AS (
            row_number() OVER (PARTITION BY connection_id, address_hash ORDER BY ord) AS nth,
            count(*) OVER place AS n,
            count(*) FILTER (WHERE j.answer AND j.refusal = '') OVER place AS wants,
-           bool_or(j.refusal IN ('sessions', 'tokens_per_day')) OVER place AS notice
+           bool_or(j.refusal IN ({polite})) OVER place AS notice
     FROM judged j WINDOW place AS (PARTITION BY connection_id, address_hash)
 ), heads AS (
     SELECT r.*, r.runner IS NOT NULL AND r.debounce_ms = 0 AND r.wants = r.n AND (r.merge OR r.n = 1) AS keen
@@ -230,9 +234,9 @@ WITH input AS (
     UNION ALL
     SELECT turn_id, tenant_id, held_id, 'notice', 'due', false, seq, seq, 0, 0, 0, refusal, '', 0, 0, '', now(), NULL
     FROM placed
-    WHERE notify AND owner = 'agent' AND refusal IN ('sessions', 'tokens_per_day')
+    WHERE notify AND owner = 'agent' AND refusal IN ({polite})
       AND nth = (SELECT min(p.nth) FROM placed p WHERE p.held_id = placed.held_id
-                 AND p.refusal IN ('sessions', 'tokens_per_day'))
+                 AND p.refusal IN ({polite}))
 )
 SELECT message_id, held_id, seq,
        CASE WHEN refusal = 'sessions' AND was_counted THEN (1 / (1 - was_counted::int))::text
@@ -254,7 +258,8 @@ _NOTICE = (
     "(EXCLUDED.refused_at IS NOT NULL AND s.owner = 'agent'"
     " AND coalesce(s.refused_at < now() - interval '1 day', true))"
 )
-STATEMENT = _SQL.format(idle=f"({_IDLE})", waits=_WAITS, wanted=_WANTED, notice=_NOTICE)
+_POLITE = "'sessions', 'tokens_per_day', 'suspended'"
+STATEMENT = _SQL.format(polite=_POLITE, idle=f"({_IDLE})", waits=_WAITS, wanted=_WANTED, notice=_NOTICE)
 
 
 def _parameters(rows: Sequence[Accept], lease: Lease) -> dict[str, object]:
@@ -280,6 +285,7 @@ def _parameters(rows: Sequence[Accept], lease: Lease) -> dict[str, object]:
         "turn_id": literals.uuids(row.turn_id for row in rows),
         "ephemeral": literals.booleans(row.ephemeral for row in rows),
         "runner": literals.uuids(row.runner for row in rows),
+        "refusal": literals.texts(row.refusal for row in rows),
         "lease": lease.duration,
         "reserve": RESERVED_TOKENS,
     }

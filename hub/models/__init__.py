@@ -5,11 +5,14 @@ from hub.models.contact import Contact, Person
 from hub.models.delivery import Delivery, DeliveryStatus
 from hub.models.event import Event
 from hub.models.message import Message, MessageKey, MessageStatus
+from hub.models.rollup import BOUNDS, BUCKETS, Grain, Rollup
 from hub.models.session import Session, SessionOwner
 from hub.models.turn import Turn, TurnKind, TurnStatus
 from hub.models.worker import Worker
 
 __all__ = [
+    "BOUNDS",
+    "BUCKETS",
     "BurstPolicy",
     "Connection",
     "ConnectionStatus",
@@ -17,11 +20,13 @@ __all__ = [
     "Delivery",
     "DeliveryStatus",
     "Event",
+    "Grain",
     "Message",
     "MessageKey",
     "MessageStatus",
     "OnUnknown",
     "Person",
+    "Rollup",
     "Session",
     "SessionOwner",
     "Turn",

@@ -22,6 +22,8 @@ from tenants.db.pools import Pools
 LIFE_SECONDS = 5.0
 UNKNOWN_SECONDS = 1.0
 MOST = 10_000
+SUSPENDED = "suspended"
+"""The status of an active connection whose tenant is suspended."""
 
 _FIND = "SELECT id, tenant_id FROM connection WHERE public_id = %s AND channel = %s"
 _READ = """
@@ -57,8 +59,18 @@ class LiveConnection:
 
     @property
     def active(self) -> bool:
-        """Whether messages are taken and sent."""
+        """Whether messages are answered."""
         return self.status == "active"
+
+    @property
+    def suspended(self) -> bool:
+        """Whether the tenant is suspended: its people are told so, and what was begun is still finished and sent."""
+        return self.status == SUSPENDED
+
+    @property
+    def listening(self) -> bool:
+        """Whether messages are taken, if only to refuse them politely, and deliveries sent."""
+        return self.active or self.suspended
 
 
 def secrets_cell(tenant_id: UUID, connection_id: UUID) -> CellRef:
@@ -168,7 +180,7 @@ class Connections:
             on_unknown=on_unknown,
             delivery_window=float(window or adapter.capabilities.delivery_window),
             allowed_origins=tuple(origins),
-            status=status if tenant_status == "active" else "disabled",
+            status=SUSPENDED if tenant_status != "active" and status == "active" else status,
             language=language,
             adapter=adapter,
         )

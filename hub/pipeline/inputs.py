@@ -26,6 +26,10 @@ log = structlog.get_logger(__name__)
 MOST_IMAGES = 4
 IMAGE_BYTES = 5 << 20
 _READ = "SELECT id, body FROM message WHERE id = ANY (%s)"
+_REFUSED = (
+    "SELECT m.id, m.body FROM turn t JOIN message m ON m.session_id = t.session_id AND m.seq = t.first_seq "
+    "WHERE t.id = %s"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class Options:
 
 async def read_bodies(pools: Pools, vault: Vault, recent: Recent, claimed: Claimed) -> list[Body]:
     """The bodies of the turn's messages, oldest first; what this process still holds is not read again."""
+    if claimed.kind == "notice":
+        return await _where_refused(pools, vault, claimed)
     held = {message_id: recent.take(message_id) for _, message_id in claimed.messages}
     missing = [message_id for message_id, body in held.items() if body is None]
     if missing:
@@ -49,6 +55,14 @@ async def read_bodies(pools: Pools, vault: Vault, recent: Recent, claimed: Claim
         for message_id, sealed in rows:
             held[message_id] = unpack(vault.open(body_cell(claimed.tenant_id, message_id), bytes(sealed)))
     return [held[message_id] or Body() for _, message_id in claimed.messages]
+
+
+async def _where_refused(pools: Pools, vault: Vault, claimed: Claimed) -> list[Body]:
+    """A notice answers no message, but goes where the refused one came from: its address, without its text."""
+    async with pools.app(claimed.tenant_id) as conn:
+        rows = await (await conn.execute(_REFUSED, (claimed.turn_id,))).fetchall()
+    bodies = [unpack(vault.open(body_cell(claimed.tenant_id, ident), bytes(sealed))) for ident, sealed in rows]
+    return [Body(address=body.address) for body in bodies]
 
 
 class Inputs:

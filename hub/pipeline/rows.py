@@ -102,7 +102,8 @@ class Rows:
             merge=connection.merge,
             debounce_ms=connection.debounce_ms,
             turn_id=uuid7(),
-            runner=runner if connection.debounce_ms == 0 else None,
+            refusal="suspended" if connection.suspended else "",
+            runner=runner if connection.debounce_ms == 0 and not connection.suspended else None,
             ephemeral=ephemeral,
         )
 

@@ -26,7 +26,7 @@ def without_attempt(ready: Ready) -> Settle | None:
     """The end of a delivery that must not be sent any more; None for all others."""
     if datetime.now(UTC) >= ready.expires_at:
         return verdict(ready, "dead", detail="too late: the delivery window is over")
-    if not ready.connection.active:
+    if not ready.connection.listening:
         return verdict(ready, "dead", detail=f"the connection is {ready.connection.status}")
     return None
 

@@ -79,13 +79,11 @@ def resume(output: Output, slug: str) -> None:
 
 def _change(output: Output, slug: str, *, status: str) -> None:
     with lookup.work(f"hub tenant: {status}"):
-        from tenants.context import tenant_scope
-        from tenants.models import Tenant
+        from tenants.audit import Actor
+        from tenants.plans import set_status
 
         found = lookup.tenant(slug)
-        with tenant_scope(found.id):
-            Tenant.objects.filter(id=found.id).update(status=status)
-        found.status = status
+        set_status(found, status, actor=Actor("hub tenant"))
         values = _shown(found)
     output.result(values, f"tenant {slug} is {status}")
 

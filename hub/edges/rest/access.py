@@ -6,7 +6,7 @@ from uuid import UUID
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -49,6 +49,8 @@ class BearerKey(BaseAuthentication):
         grant = keys.find_by_secret_sync(key.strip())
         if grant is None:
             raise AuthenticationFailed("The API key is not valid.")
+        if grant.suspended:
+            raise PermissionDenied("The tenant of this API key is suspended.")
         scopes = grant.scopes
         if WRITE in scopes and grant.agent_id is None:
             scopes = scopes | {KEYS}
