@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [('hub', '0001_initial')]
+    dependencies = [('hub', '0002_rollup')]
 
     operations = [
         migrations.AddField(
