@@ -54,7 +54,7 @@ DELETE FROM worker w WHERE w.seen_at < now() - make_interval(hours => %s) AND NO
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND ((l.classid::bigint << 32) | l.objid::bigint) = w.lock_key)
 """
-_ALERT: Final = "INSERT INTO event (id, tenant_id, type, data, created) VALUES (%s, %s, 'quota_alert', %s, now())"
+_ALERT: Final = "INSERT INTO event (id, tenant_id, type, data, created) VALUES (%s, %s, 'quota.alert', %s, now())"
 
 _told_of_owner = False
 

@@ -13,11 +13,18 @@ UNLIMITED: Final = -1
 DASH: Final = "–"
 
 
+def share_of(used: int, limit: int) -> float:
+    """How much of a limit is used; 0 without one, and a limit of nothing is full."""
+    if limit == UNLIMITED:
+        return 0.0
+    return used / limit if limit else 1.0
+
+
 def usage_bar(used: int, limit: int, *, alert_at: float, reserved: int = 0) -> SafeString:
     """used / limit as a bar: green, amber from the alert share on, red when nothing is left."""
     if limit == UNLIMITED:
         return format_html('<span class="bar-text">{} / ∞</span>', f"{used:,}")
-    share = min(1.0, (used + reserved) / limit) if limit else 1.0
+    share = min(1.0, share_of(used + reserved, limit))
     tone = "bad" if share >= 1 else "warn" if share >= alert_at else "good"
     return format_html(
         '<span class="bar" role="img" aria-label="{}%"><span class="bar-fill bar-{}" style="width:{}%"></span></span>'
@@ -28,6 +35,26 @@ def usage_bar(used: int, limit: int, *, alert_at: float, reserved: int = 0) -> S
         f"{used:,}",
         f"{limit:,}",
     )
+
+
+def small_bar(name: object, used: int, limit: int, *, alert_at: float) -> SafeString:
+    """A bar without figures, which its hint has."""
+    share = min(1.0, share_of(used, limit))
+    tone = "bad" if share >= 1 else "warn" if share >= alert_at else "good"
+    hint = f"{name}: {used:,} / {limit_text(limit)}"
+    return format_html(
+        '<span class="bar bar-small" role="img" aria-label="{}" title="{}">'
+        '<span class="bar-fill bar-{}" style="width:{}%"></span></span>',
+        hint,
+        hint,
+        tone,
+        round(share * 100, 1),
+    )
+
+
+def limit_text(value: int) -> str:
+    """A limit as people read it."""
+    return "∞" if value == UNLIMITED else f"{value:,}"
 
 
 def badge(tone: str, text: object) -> SafeString:

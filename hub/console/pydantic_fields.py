@@ -10,6 +10,8 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 
 from django import forms
 from django.utils.html import escape
+from django.utils.text import capfirst
+from django.utils.translation import gettext
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from unfold.widgets import (
@@ -49,7 +51,7 @@ def errors_by_field(error: ValidationError) -> dict[str, str]:
     found: dict[str, str] = {}
     for item in error.errors(include_input=False, include_url=False):
         name = str(item["loc"][0]) if item["loc"] else ""
-        found.setdefault(f"{PREFIX}{name}" if name else "", str(item["msg"]))
+        found.setdefault(f"{PREFIX}{name}" if name else "", gettext(str(item["msg"]).removeprefix("Value error, ")))
     return found
 
 
@@ -58,12 +60,18 @@ def is_secret(info: FieldInfo) -> bool:
     return _plain_type(info) is SecretStr
 
 
+def described(info: FieldInfo) -> str:
+    """What an adapter says of a field, in the reader's language where our catalogue has it."""
+    text = " ".join((info.description or "").replace("`", "").split())
+    return gettext(text) if text else ""
+
+
 def _field(name: str, info: FieldInfo, stored: Any) -> forms.Field:
     kind = _plain_type(info)
     common: dict[str, Any] = {
-        "label": name.replace("_", " ").capitalize(),
+        "label": capfirst(gettext(name.replace("_", " "))),
         "required": info.is_required(),
-        "help_text": escape((info.description or "").replace("`", "")),
+        "help_text": escape(described(info)),
         "initial": _initial(info, stored),
     }
     if kind is SecretStr:
@@ -73,7 +81,7 @@ def _field(name: str, info: FieldInfo, stored: Any) -> forms.Field:
             widget=UnfoldAdminPasswordWidget(render_value=True, attrs={"autocomplete": "new-password"}),
         )
     if get_origin(kind) is Literal:
-        values = [(value, str(value) or "–") for value in get_args(kind)]
+        values = [(value, gettext(str(value)) if value else "–") for value in get_args(kind)]
         return forms.ChoiceField(**common, choices=values, widget=UnfoldAdminSelectWidget)
     if kind is bool:
         return forms.BooleanField(**{**common, "required": False}, widget=UnfoldBooleanSwitchWidget)

@@ -13,7 +13,9 @@ from unfold.forms import AuthenticationForm as UnfoldLogin
 from unfold.sites import UnfoldAdminSite
 
 from hub.console import tenancy
+from hub.console.alerts import is_suspended, quota_alerts
 from hub.console.overview import overview
+from hub.console.start import guide, start
 from hub.templatetags.console import named
 from tenants.members import Rank, memberships
 
@@ -39,6 +41,7 @@ GROUPS: tuple[Group, ...] = (
             ("tenants.usage", "monitoring"),
             ("tenants.apikey", "key"),
             ("tenants.member", "group"),
+            ("tenants.auditentry", "history"),
         ),
     ),
     (_("Memory"), (("memory.summary", "summarize"), ("memory.memorybatch", "layers"), ("memory.memoryline", "notes"))),
@@ -51,7 +54,15 @@ GROUPS: tuple[Group, ...] = (
             ("tenants.datakey", "lock"),
         ),
     ),
-    (_("Platform"), (("tenants.plan", "sell"), ("auth.user", "manage_accounts"), ("hub.worker", "memory"))),
+    (
+        _("Platform"),
+        (
+            ("tenants.plan", "sell"),
+            ("auth.user", "manage_accounts"),
+            ("hub.worker", "memory"),
+            ("tenants.platformaudit", "history_edu"),
+        ),
+    ),
 )
 
 
@@ -83,20 +94,34 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
 
     def extra_urls(self) -> list[URLPattern]:
         """The tenant switcher's door."""
-        return [path("scope/", self.admin_view(tenancy.switch), name="scope")]
+        return [
+            path("scope/", self.admin_view(tenancy.switch), name="scope"),
+            path("scope/find/", self.admin_view(tenancy.find), name="scope-find"),
+            path("start/", self.admin_view(start), name="start"),
+            path("start/<slug:key>/", self.admin_view(start), name="start-step"),
+        ]
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        """What all pages know: the seat and the tenants to choose from."""
+        """What all pages know: the seat."""
         context = super().each_context(request)
         seat = tenancy.seat(request)
         context["seat"] = seat
         context["seat_is_staff"] = bool(seat and seat.rank == Rank.STAFF)
-        context["seat_choices"] = tenancy.choices(request) if seat else []
         return dict(context)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """The start page: where the tenant stands."""
-        context = {**(extra_context or {}), "overview": overview(tenancy.seat(request)), "title": _("Overview")}
+        seated = tenancy.seat(request)
+        if seated is None:
+            return super().index(request, extra_context)
+        alerts = {"quota_alerts": quota_alerts(seated), "tenant_suspended": is_suspended(seated)}
+        context = {
+            **(extra_context or {}),
+            "overview": overview(request, seated),
+            "start": guide(seated),
+            **alerts,
+            "title": _("Overview"),
+        }
         return super().index(request, context)
 
     def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:

@@ -6,14 +6,16 @@ Pages about accounts and plans belong to no tenant and get no scope, so that sta
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 
 import structlog
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.db.models import Q
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from hub.pipeline.operating import note
 from tenants.context import ops_scope, tenant_scope
@@ -57,8 +59,18 @@ def seat(request: HttpRequest) -> Seat | None:
 
 
 def _seat(request: HttpRequest) -> Seat | None:
-    user = request.user
-    return seat_of(int(user.pk or 0), staff=bool(user.is_staff), wanted=_uuid(request.session.get(SESSION_KEY)))
+    user, chosen = request.user, request.session.get(SESSION_KEY)
+    wanted = _uuid(chosen)
+    if chosen is None and user.is_staff:
+        wanted = _only_tenant()
+    return seat_of(int(user.pk or 0), staff=bool(user.is_staff), wanted=wanted)
+
+
+def _only_tenant() -> UUID | None:
+    """Where there is one tenant alone, staff who have not chosen yet sit in it: there is nothing to choose."""
+    with ops_scope("is there one tenant alone"):
+        found = list(Tenant.objects.values_list("id", flat=True)[:2])
+    return found[0] if len(found) == 1 else None
 
 
 @contextmanager
@@ -74,16 +86,33 @@ def _entered(seat: Seat | None, request: HttpRequest) -> Iterator[None]:
             yield
 
 
-def choices(request: HttpRequest) -> list[dict[str, str]]:
-    """The tenants that the switcher offers: a member's own, or the newest for staff."""
-    seated = seat(request)
+def choices(request: HttpRequest, wanted: str = "") -> list[dict[str, str]]:
+    """The tenants that the switcher offers: a member's own, or the newest for staff; `wanted` is part of a name."""
+    seated = _seat(request)
     if seated is None:
         return []
     if not request.user.is_staff:
-        return [{"id": str(row.tenant_id), "name": row.tenant.name} for row in memberships(seated.user_id)]
+        mine = [row.tenant for row in memberships(seated.user_id)]
+        found = [one for one in mine if wanted.lower() in f"{one.name} {one.slug}".lower()]
+        return [_choice(one) for one in found[:MOST_CHOICES]]
     with ops_scope("tenants of the switcher"):
-        rows = list(Tenant.objects.order_by("-id").values_list("id", "name")[:MOST_CHOICES])
-    return [{"id": str(tenant_id), "name": name} for tenant_id, name in rows]
+        rows: Any = Tenant.objects.only("id", "name", "slug", "status").order_by("-id")
+        if wanted:
+            rows = rows.filter(Q(name__icontains=wanted) | Q(slug__icontains=wanted)).order_by("name")
+        return [_choice(one) for one in rows[:MOST_CHOICES]]
+
+
+def _choice(row: Tenant) -> dict[str, str]:
+    return {"id": str(row.id), "name": row.name, "slug": row.slug, "status": row.status}
+
+
+@require_safe
+def find(request: HttpRequest) -> HttpResponse:
+    """The switcher's look-up while somebody types: `q` is part of a name."""
+    found = choices(request, request.GET.get("q", "").strip()[:80])
+    response = JsonResponse({"tenants": found, "all": bool(request.user.is_staff)})
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 @require_POST

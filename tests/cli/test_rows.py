@@ -156,7 +156,7 @@ def test_quotas_are_counted_again_and_alerts_raised_once(acme: Hub, session: Ses
     assert run(upkeep.quota, slot=2, task_id="two") == 0
     with tenant_scope(session.tenant_id):
         assert Quota.objects.get(metric="sessions").used == 1
-        (alert,) = Event.objects.filter(type="quota_alert")
+        (alert,) = Event.objects.filter(type="quota.alert")
         assert alert.data == {"metric": "sessions", "used": 1, "limit": 1}
 
 

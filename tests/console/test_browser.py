@@ -54,7 +54,7 @@ def test_staff_work_in_the_console(staff: Any, acme: World) -> None:
         shot(page, "tenants")
         page.click(f"button.enter-tenant[value='{acme.tenant.id}']")
         page.wait_for_load_state()
-        assert page.input_value("#tenant-choice") == str(acme.tenant.id)
+        assert page.input_value("#tenant-choice") == acme.tenant.name
         for name, path in pages.items():
             response = page.goto(f"{base}/admin/{path}")
             assert response.status == 200, path

@@ -1,67 +1,34 @@
-"""Connections: choose a channel, fill in what its adapter asks for, copy the webhook address."""
+"""Connections: choose a channel, follow its steps, fill in what its adapter asks for, test it, see how it does."""
 
+from dataclasses import asdict
 from typing import Any
 
-from django import forms
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from pydantic import ValidationError
-from unfold.widgets import UnfoldAdminSelectWidget
 
 from agents.models import Agent
 from channels_adapters.registry import AdapterType, ChannelUnknown, adapter_type, adapters
-from hub.console.base import ChoiceFilter, ConsoleAdmin, Form, Rank, _, capitalise, site
+from hub.console.admin.connection_form import form_for, own_fields
+from hub.console.asking import Asked, ask_platform, can_install, install_webhook
+from hub.console.base import ChoiceFilter, ConsoleAdmin, Rank, _, site
+from hub.console.channel_help import steps
+from hub.console.connection_health import Day, health_of, last_day
 from hub.console.decorators import display
 from hub.console.drawing import DASH, badge, copyable, link
-from hub.console.pydantic_fields import PREFIX, collect, errors_by_field, form_fields
+from hub.console.words import CONNECTION_STATUS
 from hub.models import Connection, ConnectionStatus
 from hub.pipeline.connections import open_credentials, seal_credentials
 from hub.pipeline.operating import note
 from hub.pipeline.reading import vault
+from tenants.audit import Actor, record
 from tenants.context import current_tenant
 
-STATUS_LABEL = {"active": "good", "paused": "warn", "disabled": "bad"}
-
-
-class ConnectionForm(Form):
-    """The row's own fields; the channel's are added by `form_for`."""
-
-    adapter: AdapterType | None = None
-    stored: dict[str, Any] = {}
-    agent_id = forms.TypedChoiceField(label=_("agent"), widget=UnfoldAdminSelectWidget)
-
-    class Meta:
-        model = Connection
-        fields = ("name", "agent_id", "status", "burst", "debounce_ms", "on_unknown", "delivery_window")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        capitalise(self)
-        if "agent_id" in self.fields:
-            agents = Agent.objects.order_by("name").values_list("id", "name")[:500]
-            self.fields["agent_id"].choices = list(agents)  # type: ignore[attr-defined]
-
-    def clean(self) -> dict[str, Any]:
-        """Check the channel's fields with the adapter's own rules, so that the row and the door agree."""
-        cleaned: dict[str, Any] = super().clean() or {}
-        if self.adapter is None or self.errors:
-            return cleaned
-        values = collect(self.adapter.credentials_type, cleaned, self.stored)
-        try:
-            self.adapter.credentials_type(**values)
-        except ValidationError as error:
-            for field, words in errors_by_field(error).items():
-                self.add_error(field if field in self.fields else None, words)
-        cleaned["credentials"] = values
-        return cleaned
-
-
-def form_for(adapter: AdapterType, stored: dict[str, Any]) -> type[ConnectionForm]:
-    """The form of one channel."""
-    fields = form_fields(adapter.credentials_type, stored)
-    return type("ChannelForm", (ConnectionForm,), {**fields, "adapter": adapter, "stored": stored})
+TREATMENT = ("burst", "debounce_ms", "on_unknown", "delivery_window")
 
 
 class StatusFilter(ChoiceFilter):
@@ -77,23 +44,82 @@ class ConnectionAdmin(ConsoleAdmin):
 
     add_rank = change_rank = Rank.OPERATOR
     delete_rank = Rank.OWNER
-    list_display = ("name", "shown_channel", "shown_status", "agent", "last_event_at", "created")
+    list_display = ("name", "shown_channel", "shown_status", "agent", "busy", "created")
     list_filter = (StatusFilter,)
     ordering = ("-id",)
-    readonly_fields = ("shown_channel", "webhook", "shown_status", "status_detail", "last_event_at", "agent")
+    readonly_fields = ("shown_channel", "webhook", "shown_status", "status_detail", "agent")
+    change_form_outer_before_template = "console/connection_head.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        """With the doors of the two buttons."""
+        ask = self.admin_site.admin_view(self.ask)
+        return [path("<uuid:object_id>/ask/", ask, name="hub_connection_ask"), *super().get_urls()]
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        """First the channel, then its form."""
-        if _chosen(request) is None and self.has_add_permission(request):
+        """First the channel, then its steps and its form."""
+        kind = _chosen(request)
+        if kind is None and self.has_add_permission(request):
             context = {
                 **self.admin_site.each_context(request),
                 "title": _("Connect a channel"),
                 "opts": self.opts,
-                "channels": [{"slug": slug, "name": kind.name} for slug, kind in adapters().items()],
+                "channels": [_offered(kind) for kind in adapters().values()],
                 "has_agents": Agent.objects.exists(),
             }
             return TemplateResponse(request, "console/choose_channel.html", context)
-        return super().add_view(request, form_url, extra_context)  # type: ignore[no-any-return]
+        known = {"kind": _offered(kind), "help_steps": steps(kind, "")} if kind else {}
+        return super().add_view(request, form_url, {**(extra_context or {}), **known})  # type: ignore[no-any-return]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """With how it is doing, and what was answered to a test just now."""
+        row = self.get_object(request, object_id)
+        context = {**(extra_context or {}), **(self._head(request, row) if row is not None else {})}
+        return super().change_view(request, object_id, form_url, context)  # type: ignore[no-any-return]
+
+    def _head(self, request: HttpRequest, row: Connection) -> dict[str, Any]:
+        kind = _adapter(row.channel)
+        if kind is None:
+            return {}
+        asked = request.session.pop(_key(row), None) if request.method == "GET" else None
+        address = _address(row, kind)
+        return {
+            "kind": _offered(kind),
+            "connection": row,
+            "address": address,
+            "chat_address": _chat_address(row, kind),
+            "help_steps": steps(kind, address),
+            "health": health_of(row),
+            "asked": Asked(**asked) if asked else None,
+            "may_ask": self._may(request, Rank.OPERATOR),
+            "can_install": can_install(kind),
+        }
+
+    def ask(self, request: HttpRequest, object_id: Any) -> HttpResponse:
+        """Really ask the platform (or register the webhook there), and show the answer on the page."""
+        row = self.get_object(request, str(object_id))
+        kind = _adapter(row.channel) if row is not None else None
+        if request.method != "POST" or row is None or kind is None:
+            raise Http404
+        if not self._may(request, Rank.OPERATOR):
+            raise PermissionDenied
+        values = open_credentials(vault(), row)
+        if request.POST.get("action") == "install" and can_install(kind):
+            asked = install_webhook(row, values, _address(row, kind))
+        else:
+            asked = ask_platform(row, values)
+        note(
+            row.tenant_id,
+            "connection.tested",
+            data={"by": request.user.get_username(), "ok": asked.ok},
+            connection_id=row.id,
+        )
+        if asked.ok and row.status == ConnectionStatus.PAUSED:
+            # The platform accepts the credentials again: what was paused for that goes on.
+            Connection.objects.filter(id=row.id).update(status=ConnectionStatus.ACTIVE, status_detail="")
+        request.session[_key(row)] = asdict(asked)
+        return HttpResponseRedirect(reverse("admin:hub_connection_change", args=[row.id]))
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001
         """The form of the row's channel."""
@@ -107,14 +133,25 @@ class ConnectionAdmin(ConsoleAdmin):
         """The row, the channel's own fields, how messages are treated."""
         adapter = _adapter(obj.channel) if obj else _chosen(request)
         writes = self._may(request, Rank.OPERATOR)
-        own = [f"{PREFIX}{name}" for name in adapter.credentials_type.model_fields] if adapter and writes else []
-        agent = "agent_id" if writes else "agent"
-        head = ["name", agent, *(["status", "shown_channel", "webhook", "status_detail"] if obj else [])]
+        own, advanced = own_fields(adapter) if adapter and writes else ([], [])
+        head = ["name", "agent_id" if writes else "agent", *(["status"] if obj else [])]
         return (
             (None, {"fields": head}),
             *(((adapter.name, {"fields": own}),) if adapter and own else ()),
-            (_("Treatment"), {"fields": ["burst", "debounce_ms", "on_unknown", "delivery_window"]}),
+            (_("Treatment"), {"fields": [*TREATMENT, *advanced], "classes": ["collapse"]}),
         )
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The agents' names and the last day of a page's connections, each in one look."""
+        found = super().get_changelist_instance(request)
+        found.result_list = list(found.result_list)
+        agents = dict(
+            Agent.objects.filter(id__in={row.agent_id for row in found.result_list}).values_list("id", "name")
+        )
+        days = last_day(row.id for row in found.result_list)
+        for row in found.result_list:
+            row.agent_name, row.day = agents.get(row.agent_id, ""), days.get(row.id, Day())
+        return found
 
     def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:  # noqa: FBT001
         """Seal the credentials into the row."""
@@ -125,9 +162,23 @@ class ConnectionAdmin(ConsoleAdmin):
         origins = form.cleaned_data["credentials"].get("allowed_origins")
         if isinstance(origins, str):
             obj.allowed_origins = origins.split()
+        if change and "status" in form.changed_data and obj.status == ConnectionStatus.ACTIVE:
+            obj.status_detail = ""
         super().save_model(request, obj, form, change)
         kind = "connection.changed" if change else "connection.created"
         note(obj.tenant_id, kind, data={"by": request.user.get_username()}, connection_id=obj.id)
+        before, after = form.audited()
+        record(obj.tenant_id, kind, actor=Actor.of(request.user), subject=obj, before=before, after=after)
+
+    def delete_model(self, request: HttpRequest, obj: Connection) -> None:
+        """With an entry in the trail."""
+        record(obj.tenant_id, "connection.deleted", actor=Actor.of(request.user), subject=obj)
+        super().delete_model(request, obj)
+
+    def response_add(self, request: HttpRequest, obj: Connection, post_url_continue: str | None = None) -> HttpResponse:
+        """To its own page: the webhook address, the next steps and the test are there."""
+        super().response_add(request, obj, post_url_continue)
+        return HttpResponseRedirect(reverse("admin:hub_connection_change", args=[obj.id]))
 
     @display(description=_("channel"))
     def shown_channel(self, obj: Connection) -> str:
@@ -138,21 +189,29 @@ class ConnectionAdmin(ConsoleAdmin):
     @display(description=_("status"))
     def shown_status(self, obj: Connection) -> SafeString:
         """The status, coloured."""
-        short = {"active": _("active"), "paused": _("paused"), "disabled": _("disabled")}
-        return badge(STATUS_LABEL[obj.status], short.get(obj.status, obj.status))
+        tone, word = CONNECTION_STATUS.get(obj.status, ("info", obj.status))
+        return badge(tone, word)
 
     @display(description=_("agent"))
-    def agent(self, obj: Connection) -> SafeString | str:
+    def agent(self, obj: Any) -> SafeString | str:
         """The agent that answers."""
-        return link("agents_agent", obj.agent_id)
+        return link("agents_agent", obj.agent_id, getattr(obj, "agent_name", ""))
+
+    @display(description=_("in 24 hours"))
+    def busy(self, obj: Any) -> SafeString | str:
+        """Messages both ways, and what failed."""
+        if not obj.day.failed:
+            return f"{obj.day.messages:,}"
+        return format_html(
+            "{} {}", f"{obj.day.messages:,}", badge("bad", _("%(count)d failed") % {"count": obj.day.failed})
+        )
 
     @display(description=_("webhook address"))
     def webhook(self, obj: Connection) -> SafeString | str:
         """What the platform must call; nothing for channels that the hub serves itself."""
         adapter = _adapter(obj.channel)
-        if adapter is None or adapter.capabilities.pull:
-            return DASH
-        return copyable(f"{settings.HUB_PUBLIC_URL}{obj.webhook_path}")
+        address = _address(obj, adapter) if adapter else ""
+        return copyable(address) if address else DASH
 
 
 def _adapter(slug: str) -> AdapterType | None:
@@ -164,6 +223,26 @@ def _adapter(slug: str) -> AdapterType | None:
 
 def _chosen(request: HttpRequest) -> AdapterType | None:
     return _adapter(request.GET.get("channel", ""))
+
+
+def _offered(kind: AdapterType) -> dict[str, Any]:
+    # As values: a template would call the class itself.
+    own, machine = kind.capabilities.pull, kind.capabilities.machine
+    return {"slug": kind.slug, "name": kind.name, "docs_url": kind.docs_url, "own": own, "machine": machine}
+
+
+def _address(row: Connection, kind: AdapterType) -> str:
+    return "" if kind.capabilities.pull else f"{settings.HUB_PUBLIC_URL}{row.webhook_path}"
+
+
+def _chat_address(row: Connection, kind: AdapterType) -> str:
+    if not kind.capabilities.pull or kind.capabilities.machine:
+        return ""
+    return f"{settings.HUB_PUBLIC_URL}{reverse('chat-of', args=[row.public_id])}"
+
+
+def _key(row: Connection) -> str:
+    return f"asked-{row.id}"
 
 
 site.register(Connection, ConnectionAdmin)

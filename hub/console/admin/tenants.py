@@ -1,21 +1,67 @@
-"""Tenants, plans, quotas with usage, and what model calls cost."""
+"""Tenants and plans: what each may use, changed with a reason, suspended and resumed."""
 
 from typing import Any
 
+from django import forms
+from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.db.models import Sum
-from django.http import HttpRequest
-from django.utils.html import format_html
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
+from unfold.widgets import UnfoldAdminTextInputWidget
 
-from hub.console.base import ChoiceFilter, ConsoleAdmin, Form, Rank, ReadOnlyAdmin, _, site
-from hub.console.decorators import display
-from hub.console.drawing import badge, usage_bar
+from hub.console.base import ConsoleAdmin, Form, Rank, _, capitalise, site
+from hub.console.decorators import action, display
+from hub.console.drawing import badge, limit_text, small_bar, usage_bar
 from hub.console.tenancy import seat
+from hub.console.trail import trail
 from hub.console.words import METRICS
-from tenants.models import Metric, Plan, PlanQuota, Quota, Tenant, Usage
-from tenants.plans import change_plan, create_tenant
+from tenants.audit import Actor, changed, record
+from tenants.context import ops_scope
+from tenants.models import AuditEntry, Metric, Plan, PlanQuota, Quota, Tenant
+from tenants.plans import change_plan, create_tenant, set_status
+
+AT_A_GLANCE = (Metric.TOKENS_PER_DAY, Metric.SESSIONS, Metric.CONCURRENCY)
+ENTRIES = 12
+
+
+def is_staff(request: HttpRequest) -> bool:
+    """The platform's own people, wherever they sit."""
+    seated = seat(request)
+    return seated is not None and seated.rank == Rank.STAFF
+
+
+def limit_of(row: Quota) -> int:
+    """The limit that counts."""
+    return row.limit_value if row.override is None else row.override
+
+
+class ReasonForm(Form):
+    """A form whose changes want a reason, kept in the audit trail."""
+
+    wants_reason: tuple[str, ...] = ()
+    reason = forms.CharField(
+        label=_("reason"),
+        required=False,
+        max_length=500,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text=_("Kept in the audit trail with your name, the time, and what it was before."),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        capitalise(self)
+
+    def clean(self) -> dict[str, Any]:
+        """A limit is not moved without a word."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        moved = set(self.changed_data) & set(self.wants_reason)
+        if moved and not self.instance._state.adding and not cleaned.get("reason"):
+            self.add_error("reason", _("Please say why."))
+        return cleaned
 
 
 class PlanQuotaInline(TabularInline):  # type: ignore[misc]
@@ -27,7 +73,7 @@ class PlanQuotaInline(TabularInline):  # type: ignore[misc]
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """As the plan."""
-        return _is_staff(request)
+        return is_staff(request)
 
     has_add_permission = has_change_permission = has_delete_permission = has_view_permission
 
@@ -46,11 +92,45 @@ class PlanAdmin(ConsoleAdmin):
         """With the limits that the list shows."""
         return super().get_queryset(request).prefetch_related("quotas")
 
+    def save_related(self, request: HttpRequest, form: Form, formsets: Any, change: bool) -> None:  # noqa: FBT001
+        """Write down what the limits were and are; tenants keep theirs until they are moved to the plan again."""
+        before = _limits_of(form.instance)
+        super().save_related(request, form, formsets, change)
+        old, new = changed(before, _limits_of(form.instance))
+        if new or not change:
+            kind = "plan.changed" if change else "plan.created"
+            record(None, kind, actor=Actor.of(request.user), subject=form.instance, before=old, after=new)
+
     @display(description=_("limits"))
     def limits(self, obj: Plan) -> str:
         """The limits in one line."""
-        texts = (f"{METRICS[Metric(row.metric)]} {_limit(row.limit_value)}" for row in obj.quotas.all())
-        return " · ".join(texts)
+        return " · ".join(f"{METRICS[Metric(row.metric)]} {limit_text(row.limit_value)}" for row in obj.quotas.all())
+
+
+class TenantForm(ReasonForm):
+    """A tenant's own fields; another plan wants a reason."""
+
+    wants_reason = ("plan",)
+
+    class Meta:
+        model = Tenant
+        fields = ("name", "plan", "zone", "language")
+
+
+class NewTenantForm(Form):
+    """What is chosen once. Other tenants' rows cannot be seen, so the short name is checked as an operator."""
+
+    class Meta:
+        model = Tenant
+        fields = ("name", "slug", "plan", "zone", "language", "suite")
+
+    def clean_slug(self) -> str:
+        """Refuse a short name that is taken."""
+        slug = str(self.cleaned_data["slug"])
+        with ops_scope("is this slug taken"):
+            if Tenant.objects.filter(slug=slug).exists():
+                raise ValidationError(_("This slug is taken."))
+        return slug
 
 
 class TenantAdmin(ConsoleAdmin):
@@ -58,66 +138,152 @@ class TenantAdmin(ConsoleAdmin):
 
     change_rank = Rank.OWNER
     add_rank = Rank.STAFF
-    list_display = ("name", "slug", "plan", "shown_status", "created_at", "enter")
+    list_display = ("name", "plan", "shown_status", "glance", "created_at", "enter")
     list_select_related = ("plan",)
+    list_defer = ("start",)
     search_fields = ("slug", "name")
     ordering = ("-id",)
-    readonly_fields = ("standing", "created_at")
-    list_before_template = None
+    actions_detail = ("suspend_this", "resume_this")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Staff, wherever they sit."""
-        return _is_staff(request)
+        return is_staff(request)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001
+        """A new tenant's form, or one that asks why."""
+        kwargs["form"] = TenantForm if obj is not None else NewTenantForm
+        return super().get_form(request, obj, change, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """The plan and the status are the platform's; the suite is chosen once."""
+        """The limits first: that is what one comes for."""
         if obj is None:
             return ((None, {"fields": ("name", "slug", "plan", "zone", "language", "suite")}),)
+        own = ["name", "slug", "shown_status", "plan", "zone", "language", "suite", "created_at"]
+        if self.has_change_permission(request, obj):
+            own.append("reason")
         return (
-            (None, {"fields": ("name", "slug", "plan", "status", "zone", "language", "suite", "created_at")}),
-            (_("Used"), {"fields": ("standing",)}),
+            (_("Limits"), {"fields": ("standing",)}),
+            (_("Settings"), {"fields": own}),
+            (_("Audit trail"), {"fields": ("shown_trail",)}),
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """What an owner may not change."""
-        fixed = ["standing", "created_at"]
+        fixed = ["standing", "created_at", "shown_status", "shown_trail"]
         if obj is not None:
             fixed += ["suite", "slug"]
-        return fixed if _is_staff(request) else [*fixed, "plan", "status"]
+        return fixed if is_staff(request) else [*fixed, "plan"]
 
-    def save_model(self, request: HttpRequest, obj: Tenant, form: Form, change: bool) -> None:  # noqa: FBT001
-        """A new tenant gets its quotas; another plan moves them."""
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The quotas of a page's tenants in one look."""
+        found = super().get_changelist_instance(request)
+        found.result_list = list(found.result_list)
+        quotas: dict[Any, dict[str, Quota]] = {row.pk: {} for row in found.result_list}
+        for quota in Quota.objects.filter(tenant_id__in=list(quotas), metric__in=AT_A_GLANCE):
+            quotas[quota.tenant_id][quota.metric] = quota
+        for row in found.result_list:
+            row.quotas_at_a_glance = quotas[row.pk]
+        return found
+
+    def save_model(self, request: HttpRequest, obj: Tenant, form: Any, change: bool) -> None:  # noqa: FBT001
+        """A new tenant gets its quotas; another plan moves them. Both are in the trail."""
+        actor, reason = Actor.of(request.user), form.cleaned_data.get("reason", "")
         if not change:
             made = create_tenant(
                 obj.slug, obj.name, plan=obj.plan.slug, zone=obj.zone, suite=obj.suite, language=obj.language
             )
             obj.pk, obj.id = made.pk, made.id
+            record(made.id, "tenant.created", actor=actor, subject=obj, after={"plan": obj.plan.slug})
             return
+        before = {name: str(form.initial.get(name, "")) for name in form.changed_data if name != "reason"}
+        after = {name: str(getattr(obj, name)) for name in before}
         super().save_model(request, obj, form, change)
-        if "plan" in form.changed_data:
+        if "plan" in before:
+            old = Plan.objects.filter(pk=form.initial["plan"]).first()
+            before["plan"] = str(old or before["plan"])
             change_plan(obj, obj.plan.slug)
+        if before:
+            kind = "tenant.plan_changed" if "plan" in before else "tenant.changed"
+            record(obj.id, kind, actor=actor, subject=obj, before=before, after=after, reason=reason)
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001
-        """With a check of the slug, which other tenants' rows cannot show here."""
-        form = super().get_form(request, obj, change, **kwargs)
-        return form if change else type("NewTenantForm", (_NewTenantMixin, form), {})
+    def has_suspend_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        """Staff, while the tenant is active."""
+        return is_staff(request) and self._status(object_id) == Tenant.Status.ACTIVE
+
+    def has_resume_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        """Staff, while it is suspended."""
+        return is_staff(request) and self._status(object_id) == Tenant.Status.SUSPENDED
+
+    def _status(self, object_id: Any) -> str:
+        with ops_scope("is this tenant suspended"):
+            return Tenant.objects.filter(pk=object_id).values_list("status", flat=True).first() or ""
+
+    @action(description=_("Suspend"), permissions=["suspend"], url_path="suspend")
+    def suspend_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask, then refuse its messages."""
+        return self._set(request, object_id, Tenant.Status.SUSPENDED)
+
+    @action(description=_("Resume"), permissions=["resume"], url_path="resume")
+    def resume_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask, then take its messages again."""
+        return self._set(request, object_id, Tenant.Status.ACTIVE)
+
+    def _set(self, request: HttpRequest, object_id: str, status: Tenant.Status) -> HttpResponse:
+        with ops_scope("suspend or resume a tenant"):
+            tenant = Tenant.objects.select_related("plan").get(pk=object_id)
+        suspends, page = status == Tenant.Status.SUSPENDED, reverse("admin:tenants_tenant_change", args=[object_id])
+        reason = request.POST.get("reason", "").strip()
+        if request.method == "POST" and reason:
+            set_status(tenant, status, actor=Actor.of(request.user), reason=reason)
+            done = _("%(tenant)s is suspended.") if suspends else _("%(tenant)s is active again.")
+            messages.success(request, done % {"tenant": tenant.name})
+            return HttpResponseRedirect(page)
+        title = _("Suspend %(tenant)s?") if suspends else _("Resume %(tenant)s?")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": title % {"tenant": tenant.name},
+            "opts": self.opts,
+            "tenant": tenant,
+            "suspends": suspends,
+            "missing": request.method == "POST",
+            "back": page,
+        }
+        return TemplateResponse(request, "console/suspend.html", context)
 
     @display(description=_("status"))
     def shown_status(self, obj: Tenant) -> SafeString:
         """The status, coloured."""
-        return badge(
-            "good" if obj.status == "active" else "bad", _("active") if obj.status == "active" else _("suspended")
-        )
+        return badge("good" if obj.status == "active" else "bad", obj.get_status_display())
 
     @display(description=_("used"))
+    def glance(self, obj: Any) -> SafeString:
+        """Three small bars."""
+        rows = [obj.quotas_at_a_glance[metric] for metric in AT_A_GLANCE if metric in obj.quotas_at_a_glance]
+        bars = [
+            (small_bar(METRICS[Metric(row.metric)], row.used, limit_of(row), alert_at=row.alert_at),) for row in rows
+        ]
+        return format_html('<span class="glance">{}</span>', format_html_join("", "{}", bars))
+
+    @display(description="")
     def standing(self, obj: Tenant) -> SafeString:
-        """All quotas as bars."""
-        rows = Quota.objects.filter(tenant_id=obj.id).order_by("metric")
-        bars = (
-            format_html('<div class="standing"><span>{}</span>{}</div>', METRICS[Metric(row.metric)], _bar(row))
-            for row in rows
-        )
-        return format_html("{}", SafeString("".join(bars)))
+        """All quotas as bars, each with the way to change it."""
+        rows = [
+            (
+                METRICS[Metric(row.metric)],
+                usage_bar(row.used, limit_of(row), alert_at=row.alert_at, reserved=row.reserved),
+                badge("info", _("its own")) if row.override is not None else "",
+                reverse("admin:tenants_quota_change", args=[row.pk]),
+                _("Change"),
+            )
+            for row in Quota.objects.filter(tenant_id=obj.id).order_by("metric")
+        ]
+        line = '<div class="standing"><span>{}</span><span class="standing-bar">{}{}</span><a href="{}">{}</a></div>'
+        return format_html('<div class="standings">{}</div>', format_html_join("", line, rows))
+
+    @display(description="")
+    def shown_trail(self, obj: Tenant) -> SafeString | str:
+        """What was changed last."""
+        return trail(AuditEntry.objects.filter(tenant_id=obj.id).order_by("-id")[:ENTRIES])
 
     @display(description="")
     def enter(self, obj: Tenant) -> SafeString:
@@ -129,81 +295,9 @@ class TenantAdmin(ConsoleAdmin):
         )
 
 
-class _NewTenantMixin:
-    def clean(self) -> Any:
-        from tenants.context import ops_scope
-
-        cleaned = super().clean()  # type: ignore[misc]
-        slug = cleaned.get("slug") if cleaned else None
-        with ops_scope("is this slug taken"):
-            if slug and Tenant.objects.filter(slug=slug).exists():
-                raise ValidationError({"slug": _("This slug is taken.")})
-        return cleaned
-
-
-class MetricFilter(ChoiceFilter):
-    """One metric."""
-
-    title = _("metric")
-    parameter_name = field = "metric"
-    options = METRICS.items()
-
-
-class QuotaAdmin(ConsoleAdmin):
-    """Limits with what is used of them; staff may let a tenant differ from its plan."""
-
-    change_rank = Rank.STAFF
-    list_display = ("shown_metric", "bar", "shown_limit", "override", "reserved", "period", "alerted_at")
-    list_filter = (MetricFilter,)
-    fields = ("shown_metric", "bar", "limit_value", "override", "alert_at", "period", "period_start", "reserved")
-    readonly_fields = ("shown_metric", "bar", "limit_value", "period", "period_start", "reserved")
-    ordering = ("metric",)
-
-    @display(description=_("metric"))
-    def shown_metric(self, obj: Quota) -> Any:
-        """The metric in words."""
-        return METRICS[Metric(obj.metric)]
-
-    @display(description=_("used / limit"))
-    def bar(self, obj: Quota) -> SafeString:
-        """The bar."""
-        return _bar(obj)
-
-    @display(description=_("plan's limit"))
-    def shown_limit(self, obj: Quota) -> str:
-        """The limit of the plan."""
-        return _limit(obj.limit_value)
-
-
-class UsageAdmin(ReadOnlyAdmin):
-    """Model calls and their cost."""
-
-    list_display = ("created_at", "kind", "provider", "model", "input_tokens", "output_tokens", "cost", "estimated")
-    ordering = ("-id",)
-    list_after_template = "console/usage_total.html"
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """With the sum of the newest thousand calls, which an index bounds."""
-        newest = Usage.objects.order_by("-id").values("input_tokens", "output_tokens", "cost")[:1000]
-        total = newest.aggregate(input=Sum("input_tokens"), output=Sum("output_tokens"), cost=Sum("cost"))
-        return super().changelist_view(request, {**(extra_context or {}), "usage_total": total})
-
-
-def _is_staff(request: HttpRequest) -> bool:
-    seated = seat(request)
-    return seated is not None and seated.rank == Rank.STAFF
-
-
-def _bar(row: Quota) -> SafeString:
-    limit = row.limit_value if row.override is None else row.override
-    return usage_bar(row.used, limit, alert_at=row.alert_at, reserved=row.reserved)
-
-
-def _limit(value: int) -> str:
-    return "∞" if value == -1 else f"{value:,}"
+def _limits_of(plan: Plan) -> dict[str, int]:
+    return dict(PlanQuota.objects.filter(plan=plan).values_list("metric", "limit_value"))
 
 
 site.register(Plan, PlanAdmin)
 site.register(Tenant, TenantAdmin)
-site.register(Quota, QuotaAdmin)
-site.register(Usage, UsageAdmin)

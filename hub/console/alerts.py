@@ -1,0 +1,48 @@
+"""What the console says at the top of a page: limits that are nearly or wholly used up, a suspended tenant."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from django.db.models import F, FloatField
+from django.db.models.functions import Cast, Coalesce
+from django.utils.translation import gettext as _
+
+from hub.console.words import METRICS
+from tenants.members import Seat
+from tenants.models import Metric, Quota, Tenant
+
+MOST: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One sentence; `tone` is warn or bad."""
+
+    tone: str
+    text: str
+    tenant_id: UUID
+
+
+def quota_alerts(seat: Seat | None) -> list[Alert]:
+    """The limits of the seat's tenant that passed their alert share; nothing over all, where a card shows them."""
+    if seat is None or seat.tenant_id is None:
+        return []
+    limit = Coalesce("override", "limit_value")
+    rows: Any = Quota.objects.annotate(limit=limit, share=Cast(F("used") + F("reserved"), FloatField()))
+    near = rows.filter(limit__gt=0, share__gte=F("alert_at") * F("limit")).order_by("metric")[:MOST]
+    return [_alert(row) for row in near]
+
+
+def is_suspended(seat: Seat | None) -> bool:
+    """Whether the seat's tenant is."""
+    if seat is None or seat.tenant_id is None:
+        return False
+    return Tenant.objects.filter(id=seat.tenant_id, status=Tenant.Status.SUSPENDED).exists()
+
+
+def _alert(row: Any) -> Alert:
+    values = {"metric": METRICS[Metric(row.metric)], "used": f"{row.used:,}", "limit": f"{row.limit:,}"}
+    if row.used + row.reserved >= row.limit:
+        return Alert("bad", _("Used up: %(metric)s, %(used)s of %(limit)s.") % values, row.tenant_id)
+    return Alert("warn", _("Nearly used up: %(metric)s, %(used)s of %(limit)s.") % values, row.tenant_id)
