@@ -55,6 +55,8 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]
         name, descending = self._key(request)
         back, cursor = self._cursor(request, name)
         rows = self.queryset
+        if (related := self.model_admin.get_list_select_related(request)) and not isinstance(related, bool):
+            rows = rows.select_related(*related)  # Django leaves them out where the page's own rows are joined already
         if cursor is not None:
             rows = rows.filter(_beyond(name, self.opts.pk.name, cursor, smaller=descending != back))
         if back:
