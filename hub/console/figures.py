@@ -135,7 +135,7 @@ def busiest(tenant_id: UUID | None, since: Series) -> list[Busy]:
     present = "IS NOT NULL" if tenant_id else "IS NULL"
     where, values = _where(tenant_id, since.period.grain, since.steps[0].start)
     query = (
-        f"SELECT {column}, sum(received + replies) AS n, sum(failed), {added('whole')} FROM rollup "  # noqa: S608
+        f"SELECT {column}, sum(received + replies)::bigint AS n, sum(failed)::bigint, {added('whole')} FROM rollup "  # noqa: S608
         f"WHERE {where} AND connection_id {present} GROUP BY 1 ORDER BY n DESC LIMIT {BUSIEST}"
     )
     with connection.cursor() as cursor:
@@ -174,7 +174,7 @@ def _where(tenant_id: UUID | None, grain: int, start: datetime) -> tuple[str, li
 
 def _read(tenant_id: UUID | None, grain: int, start: datetime) -> dict[datetime, Figures]:
     where, values = _where(tenant_id, grain, start)
-    sums = ", ".join(f"sum({name})" for name in (*COUNTS, "cost"))
+    sums = ", ".join([*(f"sum({name})::bigint" for name in COUNTS), "sum(cost)"])
     query = (
         f"SELECT start, {sums}, {added('first_token')}, {added('whole')} FROM rollup "  # noqa: S608
         f"WHERE {where} AND connection_id IS NULL GROUP BY start"

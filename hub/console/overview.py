@@ -141,10 +141,10 @@ def charts(found: Series) -> list[Chart]:
 
     said = [of(_("received"), "a", "received"), of(_("answered"), "b", "replies")]
     speed = [
-        Line(_("first word, median"), "a", _times(steps, "first_token", 0.5)),
-        Line(_("first word, 95%"), "a2", _times(steps, "first_token", 0.95)),
-        Line(_("whole answer, median"), "b", _times(steps, "whole", 0.5)),
-        Line(_("whole answer, 95%"), "b2", _times(steps, "whole", 0.95)),
+        Line(_("first word p50"), "a", _times(steps, "first_token", 0.5)),
+        Line(_("first word p95"), "a2", _times(steps, "first_token", 0.95)),
+        Line(_("answer p50"), "b", _times(steps, "whole", 0.5)),
+        Line(_("answer p95"), "b2", _times(steps, "whole", 0.95)),
     ]
     wrong = [of(_("failed turns"), "bad", "failed"), of(_("dead deliveries"), "warn", "dead")]
     wrong.append(of(_("refused messages"), "mute", "refused"))
