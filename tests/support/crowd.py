@@ -50,7 +50,7 @@ SELECT uuidv7(-(age - gap)) AS id, uuidv7(-(age - gap)) AS asked, uuidv7(-(age -
     CASE WHEN n < 10 THEN 'dead' WHEN n < 13 THEN 'unknown' WHEN n < 15 THEN 'skipped' WHEN n < 16 THEN 'retry'
          ELSE 'sent' END AS sent
 FROM crowd c CROSS JOIN LATERAL generate_series(1, c.turns) k
-CROSS JOIN LATERAL (SELECT age * 0.9 * k / c.turns AS gap, (k * 7919 + c.place * 104729) % 1000 AS n) x
+CROSS JOIN LATERAL (SELECT age * 0.9 * k / c.turns AS gap, (k * 7919 + c.place * 104729::bigint) % 1000 AS n) x
 """,
     """
 INSERT INTO turn (id, tenant_id, session_id, kind, status, merge, first_seq, last_seq, fence, attempts, reserved,
