@@ -106,16 +106,7 @@ class ReasonFilter(ChoiceFilter):
 class DeliveryAdmin(SearchById, ReadOnlyAdmin):
     """Parts on their way. Ended ones can be sent again, waiting ones skipped, dead letters worked through."""
 
-    list_display = (
-        "created",
-        "shown_status",
-        "connection",
-        "shown_session",
-        "shown_turn",
-        "attempts",
-        "due_at",
-        "detail",
-    )
+    list_display = ("when", "shown_status", "connection", "shown_session", "shown_turn", "attempts", "detail")
     list_filter = (DeliveryStatusFilter, ConnectionFilter, AgeFilter, ReasonFilter)
     list_select_related = ("connection",)
     list_before_template = "console/letters.html"

@@ -58,17 +58,7 @@ class TurnStatusFilter(ChoiceFilter):
 class TurnAdmin(SearchById, ReadOnlyAdmin):
     """Answering passes. The page of one shows where its time and tokens went and what became of its answer."""
 
-    list_display = (
-        "created",
-        "shown_status",
-        "shown_session",
-        "model",
-        "used",
-        "attempts",
-        "first_word",
-        "lasted",
-        "error",
-    )
+    list_display = ("when", "shown_status", "shown_session", "model", "used", "first_word", "lasted", "error")
     list_filter = (TurnStatusFilter,)
     ordering = ("-created",)
     id_columns = ("id", "session_id")
