@@ -130,7 +130,7 @@ class Assembly:
 
     def _agents(self, memory: Memory) -> AgentRuntime:
         return make_runtime(
-            session=self._stores.egress.session,
+            session=self._stores.egress.plain,
             pools=self._pools,
             vault=self._vault,
             memory=memory,

@@ -22,6 +22,8 @@ from tenants.db.pools import Pools
 
 log = structlog.get_logger(__name__)
 
+WARM_AFTER_SECONDS = 1.0
+
 
 class Memory:
     """One per process. Redis may be absent or empty at any time: PostgreSQL holds everything that counts."""
@@ -43,17 +45,29 @@ class Memory:
         self._recaller = Recaller(pools=pools, vault=vault, embedder=embedder, shown=self._shown, cache=self._cache)
         self._fusion: Fusion = fusion
         self._writing: set[asyncio.Task[None]] = set()
+        self._warming: asyncio.Task[None] | None = None
 
     async def warm(self) -> None:
-        """Load dictionary and sentence model, off the event loop, before the first message needs them."""
+        """Load dictionary and sentence model, off the event loop."""
         await asyncio.to_thread(tokens.warm)
         try:
             await self._embedder.embed(["warm"])
         except EmbeddingFailed as error:
             log.warning("embedder_not_ready", reason=str(error))
 
+    def _warm_soon(self) -> None:
+        """Once somebody talks here, and behind the first answer: a process without turns stays small."""
+        if self._warming is None:
+            self._warming = asyncio.create_task(self._warm_behind())
+
+    async def _warm_behind(self) -> None:
+        await asyncio.sleep(WARM_AFTER_SECONDS)
+        await self.warm()
+
     async def close(self) -> None:
         """Finish what is being written to Redis, let go of the sentence model."""
+        if self._warming is not None:
+            self._warming.cancel()
         await asyncio.gather(*self._writing)
         await self._embedder.close()
 
@@ -92,6 +106,7 @@ class Memory:
         text = query.strip()[:LONGEST_QUERY]
         if not (policy.enabled and text and policy.recall_limit > 0):
             return Recall()
+        self._warm_soon()
         held = buffer if buffer is not None else await self.open(key, policy)
         await self._vault.load(key.tenant_id)
         shown = held.lines[0].seq if held.lines else held.last_seq + 1

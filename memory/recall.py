@@ -12,6 +12,7 @@ import numpy as np
 import structlog
 from redis.exceptions import RedisError
 
+from memory import tokens
 from memory.cells import cell
 from memory.embeddings.base import Embedder, EmbeddingFailed
 from memory.packing import unpack_lines
@@ -79,6 +80,8 @@ class Recaller:
             return Recall(items=fresh, timings_ms={"cached": _since(started)})
         if glance is None:  # nothing could be found, so nothing is embedded, scored or remembered
             return Recall(items=[], timings_ms={"load": _since(started)})
+        if not tokens.is_warm():
+            await asyncio.to_thread(tokens.warm)
         terms = prints(self._vault, ask.key.tenant_id, tokenize(ask.query))
         subject = await self._subjects.load(ask.key, glance, terms=terms.tolist())
         loaded = time.perf_counter()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,8 @@ from memory.shelving import shelve
 from memory.store import open_line
 from memory.types import Key
 from tenants.crypto import Vault
+from tenants.db import literals
+from tenants.db.batching import Batcher
 from tenants.db.pools import Pools
 
 Connection = AsyncConnection[Any]
@@ -33,10 +35,13 @@ EPISODE_LINES = 48
 CACHE_BYTES = 64 << 20
 
 _FRAGMENTS = """
-SELECT id FROM summary WHERE tenant_id = %s AND subject_id = %s AND superseded_by IS NULL ORDER BY id DESC LIMIT %s"""
+SELECT a.subject_id, s.id FROM unnest(%s::uuid[]) AS a(subject_id) CROSS JOIN LATERAL (
+    SELECT id FROM summary WHERE tenant_id = %s AND subject_id = a.subject_id AND superseded_by IS NULL
+    ORDER BY id DESC LIMIT %s) AS s"""
 _OPEN = """
-SELECT id, seq, role, body, said_at, session_id FROM memory_line
-WHERE tenant_id = %s AND subject_id = %s AND NOT done ORDER BY said_at DESC LIMIT %s"""
+SELECT a.subject_id, l.* FROM unnest(%s::uuid[]) AS a(subject_id) CROSS JOIN LATERAL (
+    SELECT id, seq, role, body, said_at, session_id FROM memory_line
+    WHERE tenant_id = %s AND subject_id = a.subject_id AND NOT done ORDER BY said_at DESC LIMIT %s) AS l"""
 _SHELVES = "SELECT id, session_id, shelf, embedder FROM summary WHERE tenant_id = %s AND id = ANY(%s)"
 # Plus zero keeps any vector index out: under a tenant's policy such an index filters afterwards and returns too little.
 _NARROW = """
@@ -102,15 +107,40 @@ class Subjects:
         self._identity = embedder_identity
         self._cache: OrderedDict[_Name, Fragment] = OrderedDict()
         self._bytes = 0
+        self._looks: Batcher[Key, Glance] = Batcher(self._look, lanes=2, max_items=64)
 
     async def look(self, key: Key) -> Glance:
-        """What there is of a subject, in one round trip, before anything of it is brought here."""
-        ids, rows = await self._pools.look(
-            key.tenant_id,
-            (_FRAGMENTS, [key.tenant_id, key.subject_id, MOST_FRAGMENTS + 1]),
-            (_OPEN, [key.tenant_id, key.subject_id, MOST_OPEN]),
+        """What there is of a subject, before anything of it is brought here; turns that ask meanwhile share a trip."""
+        return await self._looks.submit(key, lane=key.subject_id.int)
+
+    async def _look(self, keys: Sequence[Key]) -> list[Glance | BaseException]:
+        found: dict[tuple[UUID, UUID], Glance | BaseException] = {}
+        by_tenant: dict[UUID, set[UUID]] = {}
+        for key in keys:
+            by_tenant.setdefault(key.tenant_id, set()).add(key.subject_id)
+        for tenant_id, subjects in by_tenant.items():
+            try:
+                glances = await self._glances(tenant_id, subjects)
+            except Exception as error:  # noqa: BLE001 (one tenant's fault is that of its own turns)
+                found.update({(tenant_id, subject): error for subject in subjects})
+            else:
+                found.update({(tenant_id, subject): glance for subject, glance in glances.items()})
+        return [found[key.tenant_id, key.subject_id] for key in keys]
+
+    async def _glances(self, tenant_id: UUID, subjects: Iterable[UUID]) -> dict[UUID, Glance]:
+        asked = literals.uuids(subjects)
+        fragments, lines = await self._pools.look(
+            tenant_id,
+            (_FRAGMENTS, [asked, tenant_id, MOST_FRAGMENTS + 1]),
+            (_OPEN, [asked, tenant_id, MOST_OPEN]),
         )
-        return Glance([row[0] for row in ids], rows)
+        ids: dict[UUID, list[UUID]] = {}
+        rows: dict[UUID, list[Row]] = {}
+        for subject_id, row_id in fragments:
+            ids.setdefault(subject_id, []).append(row_id)
+        for subject_id, *row in lines:
+            rows.setdefault(subject_id, []).append(row)
+        return {subject: Glance(ids.get(subject, ()), rows.get(subject, ())) for subject in subjects}
 
     async def load(self, key: Key, glance: Glance, *, terms: Sequence[int]) -> Subject:
         """The subject's lines; of a very large one those of its likeliest 600 fragments."""

@@ -62,14 +62,19 @@ WHERE q.id = l.id AND c.tenant_id = q.tenant_id AND c.metric = q.metric AND t.id
 """  # noqa: S608 - only our own constants are joined
 
 
+async def note(conn: AsyncConnection[Any], spent: Sequence[Spent]) -> None:
+    """Write usage rows, in the transaction of a commit that counts their tokens itself."""
+    if spent:
+        await conn.execute(_INSERT, _columns(spent))
+
+
 async def settle(conn: AsyncConnection[Any], spent: Sequence[Spent], reservations: Sequence[Reservation] = ()) -> None:
     """Write usage rows, count their tokens and give reservations back, in the caller's transaction and nothing else.
 
     Runs as the application role of the tenant that all rows belong to. Not idempotent: the caller's fence decides
     that it happens once.
     """
-    if spent:
-        await conn.execute(_INSERT, _columns(spent))
+    await note(conn, spent)
     parts = [(row.tenant_id, "tokens_per_day", row.input_tokens + row.output_tokens, 0) for row in spent]
     for held in reservations:
         parts.append((held.tenant_id, "tokens_per_day", 0, held.tokens))

@@ -134,7 +134,10 @@ def _target(base_url: str, api_key: str) -> tuple[URL, Mapping[str, str]]:
     headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
     if api_key:
         headers["Authorization"] = "Bearer " + api_key
-    return URL(base_url.rstrip("/") + "/chat/completions"), headers
+    url = URL(base_url.rstrip("/") + "/chat/completions")
+    if url.raw_user is not None or url.raw_password is not None:
+        raise ProviderError("bad_request", "the model's address must not carry a user or password")
+    return url, headers
 
 
 def _cap(request: ChatRequest, route: ModelRoute, limits: Limits) -> int:

@@ -11,11 +11,11 @@ from hub.edges.doors import ARRIVALS, RATES
 from hub.edges.frames import Hello, Say
 from hub.edges.guard import Refused
 from hub.edges.visitors import Visitor
-from hub.ledger.batching import Overloaded
 from hub.pipeline.connections import LiveConnection
 from hub.pipeline.errors import Unavailable
 from hub.pipeline.stream import Cursor
 from hub.runtime import get_runtime
+from tenants.db.batching import Overloaded
 
 if TYPE_CHECKING:
     from hub.pipeline.chat import Chat

@@ -64,6 +64,27 @@ class RedirectRefused(aiohttp.ClientError):
     """A model endpoint answered with a redirect: its key must not follow."""
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Checks every request's address, also where a connection to it is open already.
+
+    As a middleware the same check costs twenty times as much: aiohttp builds the chain anew for each request.
+    """
+
+    def __init__(self, policy: Policy, **options: Any) -> None:
+        super().__init__(**options)
+        self._policy = policy
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        """As aiohttp's; a refused address is a ClientConnectorError."""
+        try:
+            self._policy.check_url(req.url)
+        except Refused as error:
+            raise aiohttp.ClientConnectorError(req.connection_key, error) from None
+        return await super().connect(req, traces, timeout)
+
+
 class Egress:
     """The guarded connections of one process: `session` for providers, `http` for adapters, `keys` for signatures."""
 
@@ -79,7 +100,8 @@ class Egress:
         """Make the sessions; needs a running loop. Idempotent."""
         if self._session is not None and not self._session.closed:
             return
-        connector = aiohttp.TCPConnector(
+        connector = _Connector(
+            self.policy,
             limit=MAX_CONNECTIONS,
             resolver=_Resolver(self.policy, self._find),
             ttl_dns_cache=10,
@@ -87,8 +109,8 @@ class Egress:
             socket_factory=self._socket,
         )
         limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
-        self._session = _session(connector, limits, self._check, _refuse_redirect)
-        self._plain = _session(connector, limits, self._check)
+        self._session = _session(connector, limits, self._strictly)
+        self._plain = _session(connector, limits)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -116,12 +138,19 @@ class Egress:
         """As `session`, but a redirect is an answer; every request must say `allow_redirects=False`."""
         return _opened(self._plain)
 
-    async def _check(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    async def _strictly(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """No user in the address, which the connector is not shown any more, and no redirect."""
         try:
             self.policy.check_url(request.url)
         except Refused as error:
             raise aiohttp.ClientConnectorError(request.connection_key, error) from None
-        return await send(request)
+        response = await send(request)
+        if response.status in REDIRECTS:
+            response.close()
+            raise RedirectRefused(f"{request.url.raw_host} answered with a redirect, which is not followed")
+        return response
 
     def _socket(self, info: Any) -> socket.socket:
         family, kind, protocol, _, address = info
@@ -149,11 +178,3 @@ def _opened(session: aiohttp.ClientSession | None) -> aiohttp.ClientSession:
     if session is None:
         raise RuntimeError("the egress client is not open")
     return session
-
-
-async def _refuse_redirect(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    response = await send(request)
-    if response.status in REDIRECTS:
-        response.close()
-        raise RedirectRefused(f"{request.url.raw_host} answered with a redirect, which is not followed")
-    return response

@@ -8,6 +8,7 @@ import ipaddress
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from yarl import URL
@@ -116,6 +117,7 @@ def is_forbidden(address: IPAddress) -> bool:
     return not address.is_global or any(address in network for network in _BAD)
 
 
+@lru_cache(maxsize=4096)
 def _literal(text: str) -> IPAddress | None:
     try:
         parsed = ipaddress.ip_address(text.strip("[]"))

@@ -1,6 +1,6 @@
 """Accept: one statement and one commit make messages durable, deduplicated, admitted, ordered and due.
 
-Locks are taken in the order keys, quota, session. Absence from the result means duplicate. Where a runner shares the
+Locks are taken in the order quota, keys, session. Absence from the result means duplicate. Where a runner shares the
 process, an idle session's turn is leased by the same statement (`runner` set), which saves the claim.
 """
 
@@ -10,7 +10,7 @@ from uuid import UUID
 
 import psycopg
 
-from hub.ledger.connections import Lease, RoleConnection
+from hub.ledger.connections import Ahead, Lease, RoleConnection
 from tenants.db import literals
 
 RESERVED_TOKENS = 4000
@@ -49,6 +49,8 @@ class Accept:
     """Why it is refused before any quota is asked (`suspended`); the person is told once a day."""
     runner: UUID | None = None
     """The worker that would run an idle session's turn at once."""
+    known: bool = False
+    """Its session was seen here lately, so that it most likely counts towards the quota already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +248,11 @@ SELECT message_id, held_id, seq,
 FROM placed
 """
 
+_LOCK = """
+SELECT 1 FROM quota WHERE tenant_id = ANY (%(tenants)s::uuid[]) AND metric = ANY (%(metrics)s::text[])
+ORDER BY tenant_id, metric FOR UPDATE
+"""
+
 _POISON = """
 INSERT INTO event (id, tenant_id, type, connection_id, data, created)
 VALUES (%(id)s, %(tenant)s, 'message.poison', %(connection)s, %(data)s, now())
@@ -301,7 +308,7 @@ class Acceptor:
     async def write(self, rows: Sequence[Accept]) -> list[Accepted | BaseException | None]:
         """One result per row: Accepted, None for a duplicate, or the DataError of a row that cannot be stored."""
         try:
-            records = await self._connection.fetch(STATEMENT, _parameters(rows, self._lease))
+            records = await self._connection.fetch(STATEMENT, _parameters(rows, self._lease), ahead=_locks(rows))
         except psycopg.errors.DivisionByZero:
             return await self.write(rows)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
@@ -320,6 +327,16 @@ class Acceptor:
             )
         except psycopg.IntegrityError:  # its connection or tenant is gone, and so is whoever would read it
             return
+
+
+def _locks(rows: Sequence[Accept]) -> Ahead | None:
+    """The quota rows that these messages will count in, where that is likely; a wrong guess costs time only."""
+    metrics = [] if all(row.known or row.ephemeral for row in rows) else ["sessions"]
+    if any(row.runner is not None for row in rows):
+        metrics += ["concurrency", "tokens_per_day"]
+    if not metrics:
+        return None
+    return _LOCK, {"tenants": literals.uuids({row.tenant_id for row in rows}), "metrics": literals.texts(metrics)}
 
 
 def _accepted(record: Sequence[object]) -> Accepted:

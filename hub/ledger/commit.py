@@ -1,7 +1,9 @@
 """Commit: a turn's reply, end, deliveries and freed slot in one transaction, refused when the fence is old.
 
-One transaction per tenant and batch. What agents, memory and tenants write with it joins the same transaction through
-`Companion`; rows whose fence was refused are left out of everything.
+One transaction per tenant and batch, in one round trip: the tenant's quota rows are locked while the server works and
+never while this process thinks, nor while it stands still. What agents, memory and tenants write with it joins the
+transaction through `Companion`. An old fence takes the whole batch back; it is then written again without the rows that
+were refused.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,10 +13,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from psycopg import AsyncConnection
 
 from hub.ledger.connections import Lease
 from tenants.db import literals
+from tenants.quotas import PERIOD_START, USED
 
 Connection = AsyncConnection[Any]
 
@@ -53,6 +57,10 @@ class Commit:
     error: str = ""
     trace: str = "{}"
     tool_texts: bytes | None = None
+    title: bytes | None = None
+    """For a session that has none yet."""
+    spent: int = 0
+    """Tokens that count against the tenant's day."""
     first_token_at: datetime | None = None
     parts: Sequence[PartRow] = field(default=())
     send: bool = True
@@ -71,25 +79,27 @@ class Committed:
 
 
 Companion = Callable[[Connection, Sequence[Commit]], Awaitable[None]]
+"""Writes with a commit: before it, with no lock that any other path takes, or after it (a follower). Reads nothing."""
 
 _LOCK = (
     "SELECT 1 FROM quota WHERE tenant_id = %(tenant)s AND metric IN ('concurrency', 'tokens_per_day')"
     " ORDER BY metric FOR UPDATE"
 )
 
-_COMMIT = """
+_SQL = """
 WITH input AS (
     SELECT * FROM unnest(
         %(session)s::uuid[], %(turn)s::uuid[], %(fence)s::bigint[], %(message)s::uuid[], %(body)s::bytea[],
         %(role)s::text[], %(status)s::text[], %(tokens)s::int[], %(model)s::text[], %(input_tokens)s::int[],
-        %(output_tokens)s::int[], %(error)s::text[], %(trace)s::text[], %(first_token)s::timestamptz[],
-        %(parts)s::int[], %(send)s::bool[], %(tool_texts)s::bytea[]
+        %(output_tokens)s::int[], %(error)s::text[], %(trace)s::text[], %(title)s::bytea[], %(spent)s::bigint[],
+        %(first_token)s::timestamptz[], %(parts)s::int[], %(send)s::bool[], %(tool_texts)s::bytea[]
     ) AS t(session_id, turn_id, fence, message_id, body, role, status, tokens, model, input_tokens, output_tokens,
-           error, trace, first_token_at, parts, send, tool_texts)
+           error, trace, title, spent, first_token_at, parts, send, tool_texts)
 ), held AS (
     UPDATE session s SET version = s.version + 1, last_seq = s.last_seq + 1, lease_owner = NULL, lease_until = NULL,
         turn_id = NULL, due_at = CASE WHEN s.due_turns > 0 THEN coalesce(s.next_due_at, now()) END,
-        next_due_at = NULL, delivery_seq = s.delivery_seq + i.parts, unsettled = s.unsettled + i.parts
+        next_due_at = NULL, delivery_seq = s.delivery_seq + i.parts, unsettled = s.unsettled + i.parts,
+        title = coalesce(s.title, i.title)
     FROM input i WHERE s.id = i.session_id AND s.fence = i.fence AND s.turn_id = i.turn_id
     RETURNING s.id, s.last_seq, s.version, s.due_turns > 0 AS more, old.delivery_seq, old.unsettled
 ), stored AS (
@@ -104,14 +114,16 @@ WITH input AS (
         tool_texts = i.tool_texts,
         first_token_at = i.first_token_at, finished_at = clock_timestamp()
     FROM input i JOIN held h ON h.id = i.session_id WHERE t.id = i.turn_id
-    RETURNING t.reserved
+    RETURNING t.reserved, i.spent
 ), freed AS (
     UPDATE quota q SET
-        used = CASE q.metric WHEN 'concurrency' THEN greatest(q.used - x.turns, 0) ELSE q.used END,
-        reserved = CASE q.metric WHEN 'tokens_per_day' THEN greatest(q.reserved - x.tokens, 0) ELSE q.reserved END
-    FROM (SELECT count(*) AS turns, coalesce(sum(reserved), 0) AS tokens FROM ended) x
-    WHERE q.tenant_id = %(tenant)s
-      AND (q.metric = 'concurrency' AND x.turns > 0 OR q.metric = 'tokens_per_day' AND x.tokens > 0)
+        used = CASE q.metric WHEN 'concurrency' THEN greatest(q.used - x.turns, 0) ELSE {used} + x.spent END,
+        reserved = CASE q.metric WHEN 'tokens_per_day' THEN greatest(q.reserved - x.tokens, 0) ELSE q.reserved END,
+        period_start = {period_start}
+    FROM (SELECT count(*) AS turns, coalesce(sum(reserved), 0) AS tokens, coalesce(sum(spent), 0)::bigint AS spent
+          FROM ended) x, tenant t
+    WHERE q.tenant_id = %(tenant)s AND t.id = q.tenant_id
+      AND (q.metric = 'concurrency' AND x.turns > 0 OR q.metric = 'tokens_per_day' AND (x.tokens > 0 OR x.spent > 0))
 ), written AS (
     UPDATE delivery d SET part = p.part, final = p.final, status = 'sending', attempts = d.attempts + 1,
         message_id = p.message_id, lease_owner = %(worker)s, lease_until = now() + %(lease)s,
@@ -129,7 +141,7 @@ WITH input AS (
            p.final, CASE WHEN now_ THEN 'sending' ELSE 'pending' END, now_::int,
            CASE WHEN now_ THEN now() + %(lease)s ELSE now() END, p.expires_at,
            CASE WHEN now_ THEN %(worker)s::uuid END, CASE WHEN now_ THEN now() + %(lease)s END,
-           p.address, p.part, '', '{}', false, '', '', now()
+           p.address, p.part, '', '{{}}', false, '', '', now()
     FROM (
         SELECT *, row_number() OVER (PARTITION BY session_id ORDER BY part_index) AS nth FROM unnest(
             %(p_live)s::bool[], %(p_id)s::uuid[], %(p_session)s::uuid[], %(p_connection)s::uuid[],
@@ -143,8 +155,17 @@ WITH input AS (
 )
 SELECT h.id, h.last_seq, h.version, h.more,
        coalesce((SELECT w.id FROM written w WHERE w.session_id = h.id),
-                (SELECT p.id FROM parts p WHERE p.session_id = h.id AND p.status = 'sending'))
-FROM held h
+                (SELECT p.id FROM parts p WHERE p.session_id = h.id AND p.status = 'sending')),
+       CASE WHEN h.id IS NULL THEN 1 / (i.parts - i.parts) END
+FROM input i LEFT JOIN held h ON h.id = i.session_id
+"""
+# The division by zero says that a fence is old: nothing of the transaction stays, and the server goes on to no COMMIT.
+_COMMIT = _SQL.format(used=USED, period_start=PERIOD_START)
+
+_FENCED = """
+SELECT i.session_id
+FROM unnest(%(session)s::uuid[], %(turn)s::uuid[], %(fence)s::bigint[]) AS i(session_id, turn_id, fence)
+JOIN session s ON s.id = i.session_id AND s.fence = i.fence AND s.turn_id = i.turn_id
 """
 
 
@@ -158,11 +179,12 @@ class Committer:
         lease: Lease,
         worker_id: UUID,
         companions: Sequence[Companion] = (),
+        followers: Sequence[Companion] = (),
     ) -> None:
         self._open_tenant = open_tenant
         self._lease = lease
         self._worker_id = worker_id
-        self._companions = tuple(companions)
+        self._companions, self._followers = tuple(companions), tuple(followers)
 
     async def write(self, rows: Sequence[Commit]) -> list[Committed | BaseException | None]:
         """One result per row: Committed, or None where the fence was old and nothing of the row was written."""
@@ -191,27 +213,40 @@ class Committer:
                 results[row.turn_id] = own
         return results
 
-    async def _write_tenant(self, tenant_id: UUID, group: Sequence[Commit]) -> dict[UUID, Committed]:
+    async def _write_tenant(self, tenant_id: UUID, group: Sequence[Commit]) -> dict[UUID, Committed | BaseException]:
+        """Write the group; what is fenced, now or between two attempts, is left out."""
+        left = list(group)
+        while left:
+            try:
+                return await self._transact(tenant_id, left)
+            except psycopg.errors.DivisionByZero:
+                left = await self._unfenced(tenant_id, left)
+        return {}
+
+    async def _transact(self, tenant_id: UUID, group: Sequence[Commit]) -> dict[UUID, Committed | BaseException]:
+        parameters = self._parameters(tenant_id, group)
         async with self._open_tenant(tenant_id) as conn:
             async with conn.pipeline():
+                for companion in self._companions:
+                    await companion(conn, group)
                 await conn.execute(_LOCK, {"tenant": tenant_id})
-                cursor = await conn.execute(_COMMIT, self._parameters(tenant_id, group))
-            records = {record[0]: record for record in await cursor.fetchall()}
-            held = [row for row in group if row.session_id in records]
-            if held:
-                async with conn.pipeline():
-                    for companion in self._companions:
-                        await companion(conn, held)
-        return {
-            row.turn_id: Committed(
-                session_id=row.session_id,
-                seq=records[row.session_id][1],
-                version=records[row.session_id][2],
-                more=records[row.session_id][3],
-                sending=records[row.session_id][4],
-            )
-            for row in held
+                cursor = await conn.execute(_COMMIT, parameters)
+                for follower in self._followers:
+                    await follower(conn, group)
+                await conn.execute("COMMIT")
+            records = {record[0]: record[1:5] for record in await cursor.fetchall()}
+        return {row.turn_id: _committed(row, records[row.session_id]) for row in group}
+
+    async def _unfenced(self, tenant_id: UUID, group: Sequence[Commit]) -> list[Commit]:
+        """The rows whose fence still holds."""
+        values = {
+            "session": literals.uuids(row.session_id for row in group),
+            "turn": literals.uuids(row.turn_id for row in group),
+            "fence": literals.integers(row.fence for row in group),
         }
+        async with self._open_tenant(tenant_id) as conn:
+            held = {record[0] for record in await (await conn.execute(_FENCED, values)).fetchall()}
+        return [row for row in group if row.session_id in held]
 
     def _parameters(self, tenant_id: UUID, rows: Sequence[Commit]) -> dict[str, object]:
         parts = [(row, part) for row in rows for part in row.parts]
@@ -232,6 +267,8 @@ class Committer:
             "output_tokens": literals.integers(row.output_tokens for row in rows),
             "error": literals.texts(row.error[:500] for row in rows),
             "trace": literals.texts(row.trace for row in rows),
+            "title": literals.blobs(row.title for row in rows),
+            "spent": literals.integers(row.spent for row in rows),
             "first_token": literals.moments(row.first_token_at for row in rows),
             "parts": literals.integers(sum(not part.live for part in row.parts) for row in rows),
             "send": literals.booleans(row.send for row in rows),
@@ -247,3 +284,8 @@ class Committer:
             "p_part": literals.blobs(part.part for _, part in parts),
             "p_expires": literals.moments(part.expires for _, part in parts),
         }
+
+
+def _committed(row: Commit, record: Sequence[Any]) -> Committed:
+    seq, version, more, sending = record
+    return Committed(session_id=row.session_id, seq=seq, version=version, more=more, sending=sending)

@@ -11,7 +11,6 @@ import orjson
 from agents.runtime import AgentRuntime
 from agents.types import TurnResult
 from channels_adapters.types import Part, Reply
-from hub.ledger.batching import Batcher
 from hub.ledger.claim import Claimed
 from hub.ledger.commit import Commit, Committed, Committer, PartRow
 from hub.pipeline import crash, metrics, notices
@@ -27,17 +26,13 @@ from hub.pipeline.run import Fenced, Run
 from hub.pipeline.streams import Streams
 from tenants import usage
 from tenants.crypto import CellRef, Vault
-from tenants.db import literals
+from tenants.db.batching import Batcher
 from tenants.db.pools import Pools
 from tenants.ids import uuid7
 
 _WAITING_NODES = frozenset({"core", "tools", "condense"})
 """Steps that wait for models and tools; the rest of a turn is our own handling."""
 _TITLE_CHARS = 60
-_TITLE = """
-UPDATE session s SET title = i.title FROM unnest(%(id)s::uuid[], %(title)s::bytea[]) AS i(id, title)
-WHERE s.id = i.id AND s.title IS NULL
-"""
 
 
 class Ending:
@@ -60,7 +55,9 @@ class Ending:
         self.inline = Inline()
         self.summarise: Callable[[UUID, UUID], None] = lambda *_: None
         """Gets the batch that a committed turn has frozen; what is lost here is found by the sweep."""
-        committer = Committer(pools.app, lease=outbox.lease, worker_id=worker_id, companions=[self._save])
+        committer = Committer(
+            pools.app, lease=outbox.lease, worker_id=worker_id, companions=[self._save], followers=[self._renew]
+        )
         self._commits: Batcher[Commit, Committed | None] = Batcher(committer.write, max_items=64)
 
     async def close(self) -> None:
@@ -182,6 +179,8 @@ class Ending:
             error=result.error,
             trace=trace(result),
             tool_texts=texts and self._vault.seal(tool_texts_cell(claimed.tenant_id, claimed.turn_id), texts),
+            title=self._title(run) if claimed.version == 0 and run.bodies else None,
+            spent=sum(item.input_tokens + item.output_tokens for item in usages),
             first_token_at=run.first_token,
             parts=self._part_rows(run, parts),
         )
@@ -221,17 +220,14 @@ class Ending:
         pairs = [(run.input, run.result) for run in runs if run.input is not None and run.result is not None]
         if pairs:
             await self._agents.save(conn, pairs)
-        titles = [(run.claimed.session_id, self._title(run)) for run in runs if run.claimed.version == 0 and run.bodies]
-        if titles:
-            await conn.execute(
-                _TITLE, {"id": literals.uuids(i for i, _ in titles), "title": literals.blobs(t for _, t in titles)}
-            )
-        for run in runs:
-            if run.renews:
+        await usage.note(conn, [item for run in runs for item in spent(run)])
+
+    async def _renew(self, conn: Any, rows: Sequence[Commit]) -> None:
+        """Sessions that begin anew, after their old generation's end was written."""
+        for row in rows:
+            run = self._ending.get(row.turn_id)
+            if run is not None and run.renews:
                 await begin_anew(conn, self._vault, run)
-        costs = [item for run in runs for item in spent(run)]
-        if costs:
-            await usage.settle(conn, costs)
 
     def _title(self, run: Run) -> bytes:
         """A new session's title: the beginning of what was first asked."""

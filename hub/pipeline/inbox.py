@@ -19,7 +19,6 @@ from channels_adapters.types import (
     WebhookRequest,
 )
 from hub.ledger.accept import Accept, Accepted, Acceptor
-from hub.ledger.batching import Batcher, Overloaded
 from hub.ledger.claim import Claimed
 from hub.ledger.settle import Settler
 from hub.pipeline import crash, metrics
@@ -28,6 +27,7 @@ from hub.pipeline.errors import Unavailable
 from hub.pipeline.places import Places
 from hub.pipeline.rows import Recent, Rows
 from tenants.crypto import Vault
+from tenants.db.batching import Batcher, Overloaded
 from tenants.ids import uuid7
 
 log = structlog.get_logger(__name__)
@@ -43,9 +43,9 @@ class Inbox:
         self._acceptor = acceptor
         self._settler = settler
         self._vault = vault
-        self.rows = Rows(vault, recent)
+        self.rows = Rows(vault, recent, places)
         self._places = places
-        self._batcher: Batcher[Accept, Accepted | None] = Batcher(self._write, lanes=2)
+        self._batcher: Batcher[Accept, Accepted | None] = Batcher(self._write, lanes=1)
         self._placed: dict[UUID, Callable[[Accepted], None]] = {}
         self.runner: Callable[[], UUID | None] = lambda: None
         """The worker id of a local runner with room for a turn, or None."""
@@ -156,7 +156,6 @@ class Inbox:
                 continue
             if row.contact_id is not None:
                 self.rows.know(row.contact_id)
-            self._places.accepted(row, result)
             self._places.accepted(row, result)
             if (placed := self._placed.get(row.message_id)) is not None:
                 placed(result)

@@ -13,11 +13,11 @@ import psycopg
 import structlog
 from psycopg_pool import PoolTimeout
 
-from hub.ledger.batching import Closed, Overloaded
 from hub.ledger.claim import Claimed
 from hub.ledger.leases import Leases
 from hub.pipeline import crash, metrics
 from hub.pipeline.run import Run
+from tenants.db.batching import Closed, Overloaded
 
 log = structlog.get_logger(__name__)
 

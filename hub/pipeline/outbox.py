@@ -14,7 +14,6 @@ from psycopg_pool import PoolTimeout
 
 from channels_adapters.errors import ChannelError, CredentialsRevoked, OutcomeUnknown
 from channels_adapters.types import SentMessage
-from hub.ledger.batching import Batcher, Closed, Overloaded
 from hub.ledger.connections import Lease
 from hub.ledger.settle import Sending, Settle, Settler
 from hub.pipeline import crash, metrics
@@ -24,6 +23,7 @@ from hub.pipeline.live import packed_extra
 from hub.pipeline.pacing import Pacer
 from hub.pipeline.verdicts import after_failure, unseen, verdict, without_attempt
 from tenants.crypto import Vault
+from tenants.db.batching import Batcher, Closed, Overloaded
 from tenants.db.pools import Pools
 from tenants.ids import uuid7
 

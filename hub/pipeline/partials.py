@@ -9,13 +9,13 @@ from uuid import UUID
 import structlog
 
 from agents.types import Progress, Restarted, TextDelta
-from hub.ledger.batching import Batcher, Closed, Overloaded
 from hub.ledger.live import save_partials
 from hub.pipeline import crash, metrics
 from hub.pipeline.bodies import pack_partial, partial_cell
 from hub.pipeline.run import Run
 from hub.pipeline.streams import Publisher
 from tenants.crypto import Vault
+from tenants.db.batching import Batcher, Closed, Overloaded
 from tenants.db.pools import Pools
 
 log = structlog.get_logger(__name__)

