@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from hub.console.alerts import near_limits
 from hub.console.charts import Chart, Line, bars, curves
 from hub.console.drawing import share_of, size, usage_bar, whole
 from hub.console.figures import PERIODS, Busy, Figures, Series, busiest, percentile, series
@@ -171,9 +172,7 @@ def limits_of_one() -> list[Limit]:
 
 def limits_of_all() -> list[Limit]:
     """The quotas of all tenants that are nearest to their limits, from their alert share on."""
-    rows: Any = Quota.objects.select_related("tenant").exclude(limit_value=-1, override=None).exclude(override=-1)
-    near = [row for row in rows.order_by("tenant_id")[:20_000] if _limit_of(row) >= 0 and _share(row) >= row.alert_at]
-    near.sort(key=_share, reverse=True)
+    near: Any = near_limits().select_related("tenant").order_by("-share", "tenant_id")
     return [_limit(row, tenant=row.tenant) for row in near[:NEAR]]
 
 
