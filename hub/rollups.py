@@ -149,7 +149,7 @@ def _hour_of(message_id: UUID) -> datetime:
 
 async def count_hour(conn: AsyncConnection[Any], start: datetime) -> Hour:
     """The counts of the hour that begins at `start`, over all tenants (an operator's connection)."""
-    values = {"lo": floor(start), "hi": floor(start + HOUR), "bounds": list(BOUNDS)}
+    values = {"lo": floor(start), "hi": floor(start + HOUR), "bounds": [float(bound) for bound in BOUNDS]}
     found: dict[UUID, dict[UUID | None, Counts]] = defaultdict(lambda: defaultdict(Counts))
     readings = (
         (_MESSAGES, ("received", "replies", "refused")),

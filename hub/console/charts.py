@@ -12,6 +12,8 @@ WIDTH: Final = 1000.0
 HEIGHT: Final = 200.0
 GAP: Final = 0.28
 LABELS: Final = 6
+LEAST: Final = 4
+"""The lowest top of counted things, so that each tick is a whole number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def bars(
 ) -> Chart:
     """Stacked columns."""
     sums = [sum(line.values[n] or 0 for line in lines) for n in range(len(labels))]
-    top, step = nice_top(max(sums, default=0)), WIDTH / max(len(labels), 1)
+    top, step = nice_top(max([*sums, LEAST])), WIDTH / max(len(labels), 1)
     boxes = []
     for number in range(len(labels)):
         base = HEIGHT
@@ -93,11 +95,11 @@ def curves(
 
 
 def nice_top(value: float) -> float:
-    """The next round number at or above: 1, 2, 2.5, 5 times a power of ten; 1 for nothing."""
+    """The next round number at or above whose half is round too: 1, 2, 4, 6, 8 times a power of ten; 1 for nothing."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= value)
+    return next(step * power for step in (1, 2, 4, 6, 8, 10) if step * power >= value)
 
 
 Point = tuple[float, float] | None

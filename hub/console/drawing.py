@@ -1,6 +1,6 @@
 """Small pieces of HTML for lists and forms; every value is escaped by `format_html`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -20,10 +20,25 @@ def share_of(used: int, limit: int) -> float:
     return used / limit if limit else 1.0
 
 
-def usage_bar(used: int, limit: int, *, alert_at: float, reserved: int = 0) -> SafeString:
+def whole(value: int) -> str:
+    """A count with its thousands."""
+    return f"{value:,}"
+
+
+def size(value: int) -> str:
+    """Bytes as people read them."""
+    for power, unit in ((30, "GB"), (20, "MB"), (10, "kB")):
+        if value >= 1 << power:
+            return f"{value / (1 << power):.1f} {unit}"
+    return f"{value} B" if value else "0"
+
+
+def usage_bar(
+    used: int, limit: int, *, alert_at: float, reserved: int = 0, show: Callable[[int], str] = whole
+) -> SafeString:
     """used / limit as a bar: green, amber from the alert share on, red when nothing is left."""
     if limit == UNLIMITED:
-        return format_html('<span class="bar-text">{} / ∞</span>', f"{used:,}")
+        return format_html('<span class="bar-text">{} / ∞</span>', show(used))
     share = min(1.0, share_of(used + reserved, limit))
     tone = "bad" if share >= 1 else "warn" if share >= alert_at else "good"
     return format_html(
@@ -32,8 +47,8 @@ def usage_bar(used: int, limit: int, *, alert_at: float, reserved: int = 0) -> S
         round(share * 100),
         tone,
         round(share * 100, 1),
-        f"{used:,}",
-        f"{limit:,}",
+        show(used),
+        show(limit),
     )
 
 

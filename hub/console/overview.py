@@ -10,8 +10,9 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from hub.console.alerts import near_limits
 from hub.console.charts import Chart, Line, bars, curves
-from hub.console.drawing import share_of, usage_bar
+from hub.console.drawing import share_of, size, usage_bar, whole
 from hub.console.figures import PERIODS, Busy, Figures, Series, busiest, percentile, series
 from hub.console.formats import compact, duration, money, percent
 from hub.console.vitals import Vital, vitals
@@ -106,17 +107,19 @@ def tiles(found: Series) -> list[Tile]:
     """The period in seven numbers."""
     total, before = found.total, found.before
     first = percentile(total.first_token, 0.5), percentile(total.first_token, 0.95)
-    whole = percentile(total.whole, 0.5), percentile(total.whole, 0.95)
+    entire = percentile(total.whole, 0.5), percentile(total.whole, 0.95)
     received = _("%(replies)s replies") % {"replies": f"{total.replies:,}"}
     refused = _("%(count)s refused") % {"count": f"{total.refused:,}"}
     tokens = _("%(into)s in, %(out)s out") % {"into": compact(total.input_tokens), "out": compact(total.output_tokens)}
     failed = _("%(turns)s turns failed, %(dead)s deliveries dead") % {"turns": total.failed, "dead": total.dead}
+    if not total.errors:
+        failed = _("none")
     wrong = "bad" if total.error_share > 0.05 else "warn" if total.errors else "good"
     return [
         Tile(_("Messages"), f"{total.received:,}", received, *_move(total.received, before.received)),
         Tile(_("Turns"), f"{total.turns:,}", refused if total.refused else "", *_move(total.turns, before.turns)),
         Tile(_("First word"), duration(first[0]), _("95%% within %(time)s") % {"time": duration(first[1])}),
-        Tile(_("Whole answer"), duration(whole[0]), _("95%% within %(time)s") % {"time": duration(whole[1])}),
+        Tile(_("Whole answer"), duration(entire[0]), _("95%% within %(time)s") % {"time": duration(entire[1])}),
         Tile(_("Errors"), percent(total.error_share), failed, tone=wrong),
         Tile(_("Tokens"), compact(total.tokens), tokens, *_move(total.tokens, before.tokens)),
         Tile(_("Cost"), money(total.cost), _("by the prices of the model routes")),
@@ -134,7 +137,7 @@ def _move(now: int, before: int) -> tuple[str, str]:
 def charts(found: Series) -> list[Chart]:
     """Four drawings over the steps of the period."""
     steps, labels = found.steps, [one.start.strftime(found.period.label) for one in found.steps]
-    total, whole = found.total, lambda value: compact(round(value))
+    total, counted = found.total, lambda value: compact(round(value))
 
     def of(name: str, tone: str, attribute: str) -> Line:
         return Line(name, tone, [getattr(one, attribute) for one in steps])
@@ -151,10 +154,10 @@ def charts(found: Series) -> list[Chart]:
     spent = [of(_("input"), "a", "input_tokens"), of(_("output"), "b", "output_tokens")]
     cost = _("cost %(cost)s") % {"cost": money(total.cost)} if total.cost else ""
     return [
-        bars(_("Messages"), "", labels, said, show=whole),
+        bars(_("Messages"), "", labels, said, show=counted),
         curves(_("Time to answer"), "", labels, speed, show=duration),
-        bars(_("Errors"), "", labels, wrong, show=whole),
-        bars(_("Tokens"), cost, labels, spent, show=whole),
+        bars(_("Errors"), "", labels, wrong, show=counted),
+        bars(_("Tokens"), cost, labels, spent, show=counted),
     ]
 
 
@@ -169,14 +172,13 @@ def limits_of_one() -> list[Limit]:
 
 def limits_of_all() -> list[Limit]:
     """The quotas of all tenants that are nearest to their limits, from their alert share on."""
-    rows: Any = Quota.objects.select_related("tenant").exclude(limit_value=-1, override=None).exclude(override=-1)
-    near = [row for row in rows.order_by("tenant_id")[:20_000] if _limit_of(row) >= 0 and _share(row) >= row.alert_at]
-    near.sort(key=_share, reverse=True)
+    near: Any = near_limits().select_related("tenant").order_by("-share", "tenant_id")
     return [_limit(row, tenant=row.tenant) for row in near[:NEAR]]
 
 
 def _limit(row: Quota, tenant: Tenant | None = None) -> Limit:
-    bar = usage_bar(row.used, _limit_of(row), alert_at=row.alert_at, reserved=row.reserved)
+    show = size if row.metric == Metric.STORAGE_BYTES else whole
+    bar = usage_bar(row.used, _limit_of(row), alert_at=row.alert_at, reserved=row.reserved, show=show)
     share = _share(row)
     tone = "bad" if share >= 1 else "warn" if share >= row.alert_at else "good"
     name = str(METRICS[Metric(row.metric)])

@@ -28,6 +28,7 @@ from hub.models import Connection, Turn, TurnKind
 from hub.pipeline.connections import seal_credentials
 from hub.pipeline.reading import load, route_keys, vault
 from tenants.audit import Actor, record
+from tenants.context import current_tenant
 from tenants.members import Rank, Seat
 from tenants.models import Tenant
 
@@ -66,15 +67,15 @@ def guide(seat: Seat) -> Sequence[Step]:
     """The steps of the seat's tenant; none where all is done, it was put away, or the user may not set anything up."""
     if not seat.may(Rank.OPERATOR):
         return ()
-    marks = _marks(seat)
+    marks = _marks()
     if AWAY in marks:
         return ()
     steps = _steps(marks)
     return () if all(step.done for step in steps) else steps
 
 
-def _marks(seat: Seat) -> Mapping[str, str]:
-    found: Mapping[str, str] | None = Tenant.objects.filter(id=seat.tenant_id).values_list("start", flat=True).first()
+def _marks() -> Mapping[str, str]:
+    found: Mapping[str, str] | None = Tenant.objects.filter(id=current_tenant()).values_list("start", flat=True).first()
     return found or {}
 
 
@@ -104,15 +105,15 @@ def start(request: HttpRequest, key: str = "") -> HttpResponse:
     seat = tenancy.seat(request)
     if seat is None or not seat.may(Rank.OPERATOR):
         raise PermissionDenied
-    steps = _steps(_marks(seat))
+    steps = _steps(_marks())
     if not key:
         key = next((step.key for step in steps if not step.done), "")
         return HttpResponseRedirect(reverse("admin:start-step", args=[key]) if key else reverse("admin:index"))
-    views: dict[str, Callable[[HttpRequest, Seat], HttpResponse | dict[str, Any]]]
+    views: dict[str, Callable[[HttpRequest], HttpResponse | dict[str, Any]]]
     views = {"model": _model, "agent": _agent, "chat": _chat, "channel": _channel, AWAY: _put_away}
     if key not in views:
         raise Http404
-    answer = views[key](request, seat)
+    answer = views[key](request)
     if isinstance(answer, HttpResponse):
         return answer
     return _page(request, key, steps, answer)
@@ -136,50 +137,50 @@ def _page(request: HttpRequest, key: str, steps: Sequence[Step], values: dict[st
     return TemplateResponse(request, f"console/start/{key}.html", context)
 
 
-def mark(seat: Seat, key: str) -> None:
+def mark(key: str) -> None:
     """Note that a step was taken."""
-    row = Tenant.objects.only("start").get(id=seat.tenant_id)
+    row = Tenant.objects.only("start").get(id=current_tenant())
     marks = {**(row.start or {}), key: datetime.now(UTC).isoformat(timespec="seconds")}
-    Tenant.objects.filter(id=seat.tenant_id).update(start=marks)
+    Tenant.objects.filter(id=current_tenant()).update(start=marks)
 
 
-def _onward(seat: Seat, key: str) -> HttpResponse:
-    mark(seat, key)
+def _onward(key: str) -> HttpResponse:
+    mark(key)
     keys = [step.key for step in STEPS]
     after = keys[keys.index(key) + 1 :]
     return HttpResponseRedirect(reverse("admin:start-step", args=[after[0]]) if after else reverse("admin:index"))
 
 
-def _put_away(request: HttpRequest, seat: Seat) -> HttpResponse:
+def _put_away(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         raise Http404
-    mark(seat, AWAY)
+    mark(AWAY)
     return HttpResponseRedirect(reverse("admin:index"))
 
 
-def _first_agent(seat: Seat) -> Agent:
+def _first_agent() -> Agent:
     """The agent that the guide sets up: the oldest, or a new one that is not saved yet."""
     found: Agent | None = Agent.objects.order_by("id").first()
     prompt = _(
         "You are a friendly assistant. Answer briefly, in the language of the person; say so when you do not know."
     )
-    return found or Agent(tenant_id=seat.tenant_id, name=FIRST_AGENT, prompt=prompt)
+    return found or Agent(tenant_id=current_tenant(), name=FIRST_AGENT, prompt=prompt)
 
 
-def _model(request: HttpRequest, seat: Seat) -> HttpResponse | dict[str, Any]:
-    agent = _first_agent(seat)
+def _model(request: HttpRequest) -> HttpResponse | dict[str, Any]:
+    agent = _first_agent()
     form = ModelStep(request.POST or None, agent=agent)
     if request.method != "POST":
         return {"form": form, "known": ADDRESSES, "default": default_route(settings.HUB_ENV)}
     action = request.POST.get("action")
     if action == "skip":
-        return _onward(seat, "model")
+        return _onward("model")
     if not form.is_valid():
         return {"form": form, "known": ADDRESSES}
     asked = ask_model(form.route())
     if (action == "save" and asked.ok) or action == "anyway":
         _keep_route(request, agent, form.route())
-        return _onward(seat, "model")
+        return _onward("model")
     times = {"first": duration(asked.first_ms / 1000), "whole": duration(asked.whole_ms / 1000)}
     return {"form": form, "known": ADDRESSES, "asked": asked, **times}
 
@@ -202,36 +203,36 @@ def _record(request: HttpRequest, agent: Agent, before: dict[str, Any], after: d
     record(agent.tenant_id, "agent.changed", actor=actor, subject=agent, before=before, after=after)
 
 
-def _agent(request: HttpRequest, seat: Seat) -> HttpResponse | dict[str, Any]:
-    agent = _first_agent(seat)
+def _agent(request: HttpRequest) -> HttpResponse | dict[str, Any]:
+    agent = _first_agent()
     before = {"name": agent.name, "prompt": agent.prompt, "language": agent.language}
     form = AgentStep(request.POST or None, instance=agent)
     if request.method == "POST" and form.is_valid():
         saved = form.save()
         after = {name: getattr(saved, name) for name in before if before[name] != getattr(saved, name)}
         _record(request, saved, {name: before[name] for name in after}, after)
-        return _onward(seat, "agent")
+        return _onward("agent")
     return {"form": form}
 
 
-def _chat(request: HttpRequest, seat: Seat) -> HttpResponse | dict[str, Any]:
-    agent = _first_agent(seat)
+def _chat(request: HttpRequest) -> HttpResponse | dict[str, Any]:
+    agent = _first_agent()
     row = Connection.objects.filter(channel__in=chat_channels()).defer("secrets").order_by("id").first()
     if request.method == "POST" and request.POST.get("action") == "make" and row is None and not agent._state.adding:
-        row = _make_chat(seat, agent)
+        row = _make_chat(agent)
     elif request.method == "POST" and request.POST.get("action") == "done":
-        return _onward(seat, "chat")
+        return _onward("chat")
     turn = _last_turn(row) if row is not None else None
     if turn is not None and turn.finished_at is not None:
-        mark(seat, "chat")
+        mark("chat")
     address = f"{settings.HUB_PUBLIC_URL}/chat/{row.public_id}" if row is not None else ""
     lasted = duration((turn.finished_at - turn.created).total_seconds()) if turn and turn.finished_at else ""
     local = reverse("chat-of", args=[row.public_id]) if row is not None else ""
     return {"row": row, "address": address, "local": local, "turn": turn, "lasted": lasted, "agent": agent}
 
 
-def _make_chat(seat: Seat, agent: Agent) -> Connection:
-    row = Connection(tenant_id=seat.tenant_id, channel=chat_channels()[0], name=_("Chat page"), agent_id=agent.id)
+def _make_chat(agent: Agent) -> Connection:
+    row = Connection(tenant_id=current_tenant(), channel=chat_channels()[0], name=_("Chat page"), agent_id=agent.id)
     seal_credentials(vault(), row, {})
     row.save(force_insert=True)
     return row
@@ -245,9 +246,9 @@ def _last_turn(row: Connection) -> Turn | None:
     return found
 
 
-def _channel(request: HttpRequest, seat: Seat) -> HttpResponse | dict[str, Any]:
+def _channel(request: HttpRequest) -> HttpResponse | dict[str, Any]:
     if request.method == "POST":
-        return _onward(seat, "channel")
+        return _onward("channel")
     rows = Connection.objects.filter(channel__in=pushed_channels()).defer("secrets").order_by("-id")[:5]
     kinds = [{"slug": slug, "name": adapters()[slug].name} for slug in pushed_channels()]
     return {"rows": rows, "channels": kinds}

@@ -1,5 +1,7 @@
 """Words of models whose packages carry none in other languages."""
 
+from typing import Any
+
 from django.utils.translation import gettext_lazy as _
 
 from tenants.models import Metric
@@ -52,7 +54,7 @@ ACTIONS = {
 }
 """What entries of the audit trail are called."""
 
-FIELDS = {
+FIELDS: dict[str, Any] = {
     "alert_at": _("alert at"),
     "base_url": _("address"),
     "language": _("language"),
@@ -64,7 +66,7 @@ FIELDS = {
     "prompt": _("instructions"),
     "status": _("status"),
     "zone": _("time zone"),
-    **METRICS,
+    **{str(metric): label for metric, label in METRICS.items()},
 }
 """What the fields of audited changes are called."""
 

@@ -63,7 +63,7 @@ class Connection(TenantOwned):
     status = models.CharField(
         _("status"), max_length=16, choices=ConnectionStatus.choices, default=ConnectionStatus.ACTIVE
     )
-    status_detail = models.CharField(_("what is wrong"), max_length=300, blank=True, default="")
+    status_detail = models.CharField(_("why"), max_length=300, blank=True, default="")
     last_event_at = models.DateTimeField(_("last event"), null=True, blank=True, editable=False)
     created = models.DateTimeField(_("created"), auto_now_add=True)
     updated = models.DateTimeField(_("changed"), auto_now=True)

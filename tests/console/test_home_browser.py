@@ -71,6 +71,13 @@ def test_a_channel_is_set_up_and_tested(acme: World, reachable: None) -> None:
         expect(page.locator(".facts code")).to_contain_text("/webhooks/slack/")
         page.get_by_role("button", name="Test", exact=True).click()
         expect(page.locator(".asked-bad")).to_contain_text("refused these credentials")
+        page.get_by_text("Treatment").first.click()
+        page.locator("#id_option_api_base").fill("http://10.1.2.3:9")
+        page.get_by_role("button", name="Save and continue editing").click()
+        page.get_by_role("button", name="Test", exact=True).click()
+        expect(page.locator(".asked-bad")).to_contain_text("does not connect to this address")
+        page.get_by_text("Treatment").first.click()
+        page.locator("#id_option_api_base").fill(slack.base_url)
         page.fill("#id_option_bot_token", slack.token)
         page.get_by_role("button", name="Save and continue editing").click()
         page.get_by_role("button", name="Test", exact=True).click()
@@ -81,7 +88,7 @@ def test_a_channel_is_set_up_and_tested(acme: World, reachable: None) -> None:
 
     with tenant_scope(acme.tenant.id):
         tested = Event.objects.filter(type="connection.tested").order_by("created").values_list("data__ok", flat=True)
-        assert list(tested) == [False, True]
+        assert list(tested) == [False, False, True]
 
 
 def test_the_guided_start(umbrella: World, reachable: None) -> None:

@@ -6,11 +6,11 @@ from django.db.models import Sum
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from hub.console.admin.tenants import ReasonForm, limit_of
+from hub.console.admin.tenants import ReasonForm, quota_bar
 from hub.console.alerts import quota_alerts
 from hub.console.base import ChoiceFilter, ConsoleAdmin, Rank, ReadOnlyAdmin, _, site
 from hub.console.decorators import display
-from hub.console.drawing import limit_text, usage_bar
+from hub.console.drawing import limit_text
 from hub.console.tenancy import seat
 from hub.console.trail import action_name, change_of, trail
 from hub.console.words import ACTIONS, METRICS
@@ -90,14 +90,14 @@ class QuotaAdmin(ConsoleAdmin):
     @display(description=_("used / limit"))
     def bar(self, obj: Quota) -> SafeString:
         """The bar."""
-        return usage_bar(obj.used, limit_of(obj), alert_at=obj.alert_at, reserved=obj.reserved)
+        return quota_bar(obj)
 
     @display(description=_("plan's limit"))
     def shown_limit(self, obj: Quota) -> str:
         """The limit of the plan."""
         return limit_text(obj.limit_value)
 
-    @display(description="")
+    @display(description=_("last changes"))
     def shown_trail(self, obj: Quota) -> SafeString | str:
         """What was changed of this limit."""
         return trail(AuditEntry.objects.filter(tenant_id=obj.tenant_id, subject_id=obj.pk).order_by("-id")[:20])

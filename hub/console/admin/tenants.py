@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from hub.console.base import ConsoleAdmin, Form, Rank, _, capitalise, site
 from hub.console.decorators import action, display
-from hub.console.drawing import badge, limit_text, small_bar, usage_bar
+from hub.console.drawing import badge, limit_text, size, small_bar, usage_bar, whole
 from hub.console.tenancy import seat
 from hub.console.trail import trail
 from hub.console.words import METRICS
@@ -37,6 +37,12 @@ def is_staff(request: HttpRequest) -> bool:
 def limit_of(row: Quota) -> int:
     """The limit that counts."""
     return row.limit_value if row.override is None else row.override
+
+
+def quota_bar(row: Quota) -> SafeString:
+    """What is used of it."""
+    show = size if row.metric == Metric.STORAGE_BYTES else whole
+    return usage_bar(row.used, limit_of(row), alert_at=row.alert_at, reserved=row.reserved, show=show)
 
 
 class ReasonForm(Form):
@@ -264,13 +270,13 @@ class TenantAdmin(ConsoleAdmin):
         ]
         return format_html('<span class="glance">{}</span>', format_html_join("", "{}", bars))
 
-    @display(description="")
+    @display(description=_("used"))
     def standing(self, obj: Tenant) -> SafeString:
         """All quotas as bars, each with the way to change it."""
         rows = [
             (
                 METRICS[Metric(row.metric)],
-                usage_bar(row.used, limit_of(row), alert_at=row.alert_at, reserved=row.reserved),
+                quota_bar(row),
                 badge("info", _("its own")) if row.override is not None else "",
                 reverse("admin:tenants_quota_change", args=[row.pk]),
                 _("Change"),
@@ -280,7 +286,7 @@ class TenantAdmin(ConsoleAdmin):
         line = '<div class="standing"><span>{}</span><span class="standing-bar">{}{}</span><a href="{}">{}</a></div>'
         return format_html('<div class="standings">{}</div>', format_html_join("", line, rows))
 
-    @display(description="")
+    @display(description=_("last changes"))
     def shown_trail(self, obj: Tenant) -> SafeString | str:
         """What was changed last."""
         return trail(AuditEntry.objects.filter(tenant_id=obj.id).order_by("-id")[:ENTRIES])

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [('hub', '0002_rollup')]
+    dependencies = [('hub', '0003_labels_of_connections_and_workers')]
 
     operations = [
         migrations.AddField(

@@ -1,6 +1,5 @@
 """Labels that people read in their language; no column changes."""
 
-import django.contrib.postgres.fields
 import django.db.models.deletion
 from django.db import migrations, models
 
@@ -8,35 +7,10 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('hub', '0003_trace_and_dead_letters'),
+        ('hub', '0004_trace_and_dead_letters'),
     ]
 
     operations = [
-        migrations.AlterField(
-            model_name='connection',
-            name='allowed_origins',
-            field=django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=200), blank=True, default=list, size=None, verbose_name='allowed origins'),
-        ),
-        migrations.AlterField(
-            model_name='connection',
-            name='created',
-            field=models.DateTimeField(auto_now_add=True, verbose_name='created'),
-        ),
-        migrations.AlterField(
-            model_name='connection',
-            name='last_event_at',
-            field=models.DateTimeField(blank=True, editable=False, null=True, verbose_name='last event'),
-        ),
-        migrations.AlterField(
-            model_name='connection',
-            name='status_detail',
-            field=models.CharField(blank=True, default='', max_length=300, verbose_name='what is wrong'),
-        ),
-        migrations.AlterField(
-            model_name='connection',
-            name='updated',
-            field=models.DateTimeField(auto_now=True, verbose_name='changed'),
-        ),
         migrations.AlterField(
             model_name='contact',
             name='connection',
