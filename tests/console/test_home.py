@@ -67,7 +67,7 @@ async def test_an_hour_is_counted_once_however_often(acme: World) -> None:
     assert (whole["received"], whole["replies"], whole["turns"], whole["failed"]) == (1, 1, 1, 0)
     assert (whole["sent"], whole["dead"], whole["input_tokens"]) == (1, 1, 90)
     assert sum(whole["whole"]) == 1
-    assert sum(whole["first_token"]) == 0
+    assert sum(whole["first_token"]) == 1
     assert {row["grain"] for row in first} == {1, 6, 24}
 
 
