@@ -63,3 +63,10 @@ RECEIPTS: Final[dict[str, Any]] = {
     "read": _("read"),
     "failed": _("failed"),
 }
+THEME_WORDS: Final = (
+    _("No results found"),
+    _("This page yielded into no results. Create a new item or reset your filters."),
+    _("Select all rows"),
+    _("Select Record"),
+)
+"""Words of the theme's lists, which brings no catalogue."""
