@@ -47,6 +47,8 @@ class Turn(TenantOwned):
     """For operators: classified, without message text."""
     partial = models.BinaryField(null=True, editable=False)
     """Sealed text streamed so far, checkpointed each second or 200 tokens."""
+    journal = models.BinaryField(null=True, editable=False)
+    """Sealed outcome of its finished rounds while more of them follow: where another attempt goes on."""
     trace = models.JSONField(_("trace"), null=True, blank=True)
     """Steps, model calls, tools and recalled items with times and scores (`hub.pipeline.record.trace`); never text."""
     tool_texts = models.BinaryField(null=True, editable=False)

@@ -100,8 +100,10 @@ def _call(item: Usage, began: float) -> dict[str, Any]:
         found["cached"] = item.cached_tokens
     if item.cost:
         found["cost"] = item.cost
+    if item.lasted_ms:
+        found["ms"] = round(item.lasted_ms, 2)
     if item.began:
-        found |= {"at": _since(item.began, began), "ms": round(item.lasted_ms, 2)}
+        found["at"] = _since(item.began, began)
     if item.first_ms is not None:
         found["first_ms"] = round(item.first_ms, 2)
     if item.fault:
