@@ -135,7 +135,7 @@ class Tenant(models.Model):
     suite = models.CharField(_("encryption"), max_length=12, choices=Suite.choices, default=Suite.AES256GCM)
     language = models.CharField(_("language"), max_length=12, default="en")
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
-    start = models.JSONField(default=dict, editable=False)
+    start = models.JSONField(default=dict, db_default={}, editable=False)
     """Steps of the console's guided start that were taken, each with its time; `away`: it was put away."""
 
     class Meta:
