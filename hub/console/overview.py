@@ -108,10 +108,11 @@ def tiles(found: Series) -> list[Tile]:
     total, before = found.total, found.before
     first = percentile(total.first_token, 0.5), percentile(total.first_token, 0.95)
     entire = percentile(total.whole, 0.5), percentile(total.whole, 0.95)
-    received = _("%(replies)s replies") % {"replies": f"{total.replies:,}"}
+    received = _("%(replies)s answered") % {"replies": f"{total.replies:,}"}
     refused = _("%(count)s refused") % {"count": f"{total.refused:,}"}
     tokens = _("%(into)s in, %(out)s out") % {"into": compact(total.input_tokens), "out": compact(total.output_tokens)}
     failed = _("%(turns)s turns failed, %(dead)s deliveries dead") % {"turns": total.failed, "dead": total.dead}
+    each = _("%(cost)s per turn") % {"cost": money(total.cost / total.turns)} if total.cost and total.turns else ""
     if not total.errors:
         failed = _("none")
     wrong = "bad" if total.error_share > 0.05 else "warn" if total.errors else "good"
@@ -122,7 +123,7 @@ def tiles(found: Series) -> list[Tile]:
         Tile(_("Whole answer"), duration(entire[0]), _("95%% within %(time)s") % {"time": duration(entire[1])}),
         Tile(_("Errors"), percent(total.error_share), failed, tone=wrong),
         Tile(_("Tokens"), compact(total.tokens), tokens, *_move(total.tokens, before.tokens)),
-        Tile(_("Cost"), money(total.cost), _("by the prices of the model routes")),
+        Tile(_("Cost"), money(total.cost), each),
     ]
 
 

@@ -111,7 +111,13 @@ def test_percentiles_and_drawings() -> None:
     assert drawn.rows[1] == ("b", ["–"])
     assert bars("t", "", ["a"], [Line("x", "a", [0])], show=compact).is_empty
     assert [compact(value) for value in (7, 1234, 2_000_000)] == ["7", "1.2k", "2M"]
-    assert [duration(value) for value in (None, 0.42, 3.14, 45, 300)] == ["–", "420 ms", "3.1 s", "45 s", "5 min"]
+    assert [duration(value) for value in (None, 0.42, 3.14, 45, 300)] == [
+        "–",
+        "420\xa0ms",
+        "3.1\xa0s",
+        "45\xa0s",
+        "5\xa0min",
+    ]
     assert [percent(value) for value in (0, 0.034, 0.5)] == ["0%", "3.4%", "50%"]
 
 

@@ -64,7 +64,7 @@ class ConnectionForm(Form):
             elif name == "agent_id":
                 plain, old, new = "agent", self._agent_name(old), self._agent_name(new)
             if old != new or old == HIDDEN:
-                before[plain], after[plain] = old, new
+                before[plain], after[plain] = _without_query(old), _without_query(new)
         return before, after
 
     def _agent_name(self, ident: Any) -> str:
@@ -73,6 +73,11 @@ class ConnectionForm(Form):
 
     def _is_secret(self, name: str) -> bool:
         return self.adapter is not None and is_secret(self.adapter.credentials_type.model_fields[name])
+
+
+def _without_query(value: Any) -> Any:
+    """Addresses sometimes carry a secret behind their question mark."""
+    return f"{value.partition('?')[0]}?…" if isinstance(value, str) and "?" in value else value
 
 
 def form_for(adapter: AdapterType, stored: dict[str, Any]) -> type[ConnectionForm]:
