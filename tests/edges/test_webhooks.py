@@ -104,7 +104,7 @@ async def _settled(house: House, number: int) -> list[tuple[str, int]]:
 
     deadline = time.monotonic() + 15
     while True:
-        found = await asyncio.to_thread(house.run, look)
+        found: list[tuple[str, int]] = await asyncio.to_thread(house.run, look)
         if len(found) >= number and all(status in ("sent", "unknown", "dead") for status, _ in found):
             return found
         assert time.monotonic() < deadline, found
