@@ -18,6 +18,7 @@ check: install
 	$(PY) -m mypy $(PACKAGES)
 	.venv/bin/lint-imports
 	$(PY) manage.py makemigrations --check --dry-run
+	$(PY) -m scripts.deploycheck
 
 bench: install
 	$(PY) -m tests.benchmarks
@@ -33,6 +34,7 @@ faults: install
 
 fuzz: install
 	$(PY) -m tests.fuzz
+	REST_EXAMPLES=100 $(PY) -m pytest -q -o timeout=3600 -k promises tests/edges/test_rest_generated.py
 
 install:
 	@$(PYTHON) scripts/bootstrap.py

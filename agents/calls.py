@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -78,6 +79,8 @@ class ModelCalls:
         self.breakers = breakers or Breakers()
         self._policy = policy or CallPolicy()
         self._chance = chance
+        self.outcomes: Counter[str] = Counter()
+        """Attempts since the start: `ok`, or the kind of the fault. What a person stopped is not counted."""
 
     async def chat(
         self, routes: Sequence[ModelRoute], request: ChatRequest, emit: Emit, usage: list[Usage]
@@ -118,6 +121,7 @@ class ModelCalls:
             try:
                 completion = await self._attempt(provider, route, request, emit, usage)
             except ProviderError as fault:
+                self.outcomes[fault.kind] += 1
                 faults.append((route.model, fault))
                 wait = self._judge(route, fault, tries, last=last)
                 if wait is None:
@@ -128,6 +132,7 @@ class ModelCalls:
                 self.breakers.released(key)
                 raise
             else:
+                self.outcomes["ok"] += 1
                 self.breakers.succeeded(key)
                 return completion
         if not tries:

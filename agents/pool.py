@@ -183,6 +183,11 @@ class SpecCache:
         self._entries.pop((tenant_id, agent_id), None)
         self._reading.pop((tenant_id, agent_id), None)
 
+    def invalidate_tenant(self, tenant_id: UUID) -> None:
+        """Something was changed that all agents of a tenant depend on."""
+        for known, agent_id in [key for key in (*self._entries, *self._reading) if key[0] == tenant_id]:
+            self.invalidate(known, agent_id)
+
     async def _fetch(self, key: tuple[UUID, UUID]) -> AgentSpec:
         spec = await self._read(*key)
         if not spec.routes and self._default is not None:

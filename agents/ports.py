@@ -23,8 +23,8 @@ class Memory(Protocol):
     async def append(self, conn: AsyncConnection[Any], exchanges: Sequence[Exchange]) -> None:
         """Store lines and batch orders in the caller's transaction."""
 
-    async def cache(self, exchange: Exchange, buffer: Buffer) -> None:
-        """Put the new buffer into Redis, after the commit."""
+    def cache(self, exchange: Exchange, buffer: Buffer) -> None:
+        """Put the new buffer into Redis, after the commit and behind the caller."""
 
     def fold(self, buffer: Buffer, lines: Sequence[Line], policy: Policy, key: Key) -> tuple[Buffer, Batch | None]:
         """The buffer after these lines, and the batch that they filled."""

@@ -15,6 +15,7 @@ from agents import standard, store
 from agents.calls import ModelCalls
 from agents.compiled import turn_language
 from agents.errors import AgentUnfit, StepFailed
+from agents.journal import Journal, Keeping
 from agents.phrases import phrase
 from agents.pool import AgentPool, SpecCache, WarmStates
 from agents.ports import Memory
@@ -124,17 +125,18 @@ class AgentRuntime:
             buffer = await self._memory.rebuild(key, policy or Policy())
         return SessionState(version=version, buffer=buffer, pending_tools=pending)
 
-    async def run(self, turn: TurnInput, emit: Emit) -> TurnResult:
+    async def run(self, turn: TurnInput, emit: Emit, journal: Journal | None = None) -> TurnResult:
         """Run one turn. Never raises for what a model, a tool or a node does; cancelling it stops it.
 
         What was emitted since the last `Restarted` is exactly the result's text. After a cancel, `stopped` gives the
-        result with the text so far.
+        result with the text so far. With a journal, a later attempt goes on behind the last finished round; what the
+        journal raises ends the run.
         """
         screen, steps = _Screen(emit), list[StepTrace]()
         usage: list[Usage] = []
         state: dict[str, Any] = {}
         try:
-            await self._walk(turn, screen, state, usage, steps)
+            await self._walk(turn, screen, state, usage, steps, journal)
         except (StepFailed, AgentUnfit) as failure:
             _log.exception("turn_failed", extra={"turn_id": str(turn.turn_id), "agent_id": str(turn.agent.id)})
             language = turn_language(turn, input_text(turn.messages))
@@ -147,12 +149,24 @@ class AgentRuntime:
         return self._result(turn, state, usage, steps)
 
     async def _walk(
-        self, turn: TurnInput, screen: _Screen, state: dict[str, Any], usage: list[Usage], steps: list[StepTrace]
+        self,
+        turn: TurnInput,
+        screen: _Screen,
+        state: dict[str, Any],
+        usage: list[Usage],
+        steps: list[StepTrace],
+        journal: Journal | None,
     ) -> None:
         agent = self.agents.take(turn.agent)
         services = standard.Services(turn, agent, screen.show, self._memory, self.calls, self._tools, usage)
+        keeping = None if journal is None else Keeping(journal, turn.agent.workflow, services, steps)
+        resume = None
+        if keeping is not None and turn.attempt > 1 and (resume := await keeping.resume(state)) is not None:
+            state["text"] = input_text(turn.messages)
+            if state.get("said"):
+                screen.show(TextDelta(state["said"]))
         try:
-            await agent.workflow.run(state, services, trace=steps)
+            await agent.workflow.run(state, services, checkpoint=keeping, resume=resume, trace=steps)
         except StepFailed:
             agent.faults += 1
             raise
@@ -173,15 +187,12 @@ class AgentRuntime:
         await self._memory.append(conn, [exchange_of(turn, result) for turn, result in kept])
         await store.save_checkpoints(conn, self._vault, [(turn.key, result.state) for turn, result in kept])
 
-    async def after_commit(self, results: Results) -> None:
-        """Warm L1, then put the buffers into Redis, behind the reply. A failure is logged and costs a read later."""
-        kept = [(turn, result) for turn, result in results if turn.history is None]
-        for turn, result in kept:
-            self.warm.put(turn.key.session_id, result.state)
-        cached = (self._memory.cache(exchange_of(turn, result), result.state.buffer) for turn, result in kept)
-        for outcome in await asyncio.gather(*cached, return_exceptions=True):
-            if isinstance(outcome, Exception):
-                _log.warning("buffer_not_cached", exc_info=outcome)
+    def after_commit(self, results: Results) -> None:
+        """Warm L1, and put the buffers into Redis behind the reply."""
+        for turn, result in results:
+            if turn.history is None:
+                self.warm.put(turn.key.session_id, result.state)
+                self._memory.cache(exchange_of(turn, result), result.state.buffer)
 
     async def _read_spec(self, tenant_id: UUID, agent_id: UUID) -> AgentSpec:
         await self._vault.load(tenant_id)

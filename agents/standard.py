@@ -64,6 +64,8 @@ class Services:
     tools: ToolRunner
     usage: list[Usage] = field(default_factory=list)
     asked: Asked = field(default_factory=Asked)
+    ran: int = 0
+    """Rounds of tools that were run."""
 
 
 async def check(_: State, services: Services) -> State:
@@ -122,12 +124,11 @@ async def recall(state: State, services: Services) -> State:
 
 async def core(state: State, services: Services) -> State:
     """Ask the model. A context that is too long is shortened once; a failure becomes a polite answer."""
-    messages = state.get("messages")
-    if messages is None:
+    if "rounds" not in state:
         services.emit(Status("thinking"))
-        messages = _messages(state, services)
+    _converse(state, services)
     try:
-        answered, messages = await _ask(state, messages, services)
+        answered = await _ask(state, services)
     except NoRouteAnswered as failure:
         refused = bool(failure.faults) and failure.faults[-1][1].kind == "content"
         text = phrase("blocked" if refused else "failed", state["language"])
@@ -135,9 +136,9 @@ async def core(state: State, services: Services) -> State:
         return {**failed, "folded": _folded(services, "error", ""), "detail": {"error": "no_route"}}
     done, model = answered.completion, answered.route.model
     detail = {"model": model, "output": done.output_tokens, "cached": done.cached_tokens}
-    change: State = {"messages": messages, "model": model, "detail": detail}
+    change: State = {"model": model, "detail": detail, **{name: state[name] for name in ("messages", "built", "share")}}
     if done.tool_calls and state.get("rounds", 0) < MAX_TOOL_ROUNDS:
-        return change | _asking(state, messages, done, services)
+        return change | _asking(state, done, services)
     answer = state.get("said", "") + done.text
     answer = answer or phrase("cut" if done.tool_calls else "failed", state["language"])
     finish = "length" if done.finish == "length" else "stop"
@@ -148,11 +149,13 @@ async def core(state: State, services: Services) -> State:
 async def tools(state: State, services: Services) -> State:
     """Run what the model asked for; what the client must run waits for its next request."""
     turn = services.turn
+    _converse(state, services)
     clients = {call.id for call in state["client_calls"]}
     calls = [call for call in state["calls"] if call.id not in clients]
     for call in calls:
         services.emit(Status("tool", call.name))
     answers = await services.tools.run(calls, turn.agent.tools, ToolContext(turn, services.memory), services.asked)
+    services.ran += 1
     said = state["said"]
     if said and not clients and not said.endswith("\n"):
         services.emit(TextDelta("\n\n"))
@@ -207,14 +210,14 @@ CONDITIONS: Mapping[str, Any] = {
 }
 
 
-def _asking(state: State, messages: list[ChatMessage], done: Completion, services: Services) -> State:
+def _asking(state: State, done: Completion, services: Services) -> State:
     """The model wants tools. Ours are run next; with calls for the client among them the turn ends after that."""
     turn = services.turn
     theirs = {schema.name for schema in turn.client_tools} - set(turn.agent.tools)
     client_calls = [call for call in done.tool_calls if call.name in theirs]
     said = state.get("said", "") + done.text
     change: State = {
-        "messages": [*messages, ChatMessage(role="assistant", text=done.text, tool_calls=tuple(done.tool_calls))],
+        "messages": [*state["messages"], _spoken(done)],
         "said": said,
         "answer": said,
         "calls": done.tool_calls,
@@ -226,25 +229,38 @@ def _asking(state: State, messages: list[ChatMessage], done: Completion, service
     return change | {"folded": _folded(services, "tool_calls", "")} if client_calls else change
 
 
+def _spoken(done: Completion) -> ChatMessage:
+    return ChatMessage(role="assistant", text=done.text, tool_calls=tuple(done.tool_calls))
+
+
 def _folded(services: Services, finish: str, answer: str) -> tuple[Buffer, Batch | None]:
     turn = services.turn
     return services.memory.fold(turn.state.buffer, remembered(turn, finish, answer), turn.agent.policy, turn.key)
 
 
-def _messages(state: State, services: Services, share: float = 1.0) -> list[ChatMessage]:
-    return prompt.build(
+def _converse(state: State, services: Services, share: float = 0.0) -> None:
+    """Have the conversation in the state: built, or built again with what an earlier attempt added to it (`tail`).
+
+    `share` shortens it; it is remembered with how much was `built`.
+    """
+    if "messages" in state and not share:
+        return
+    state["share"] = share or state.get("share", 1.0)
+    messages = prompt.build(
         services.turn,
         services.agent.system,
         recalled=state.get("recalled", ()),
         notes=state.get("notes", ""),
-        share=share,
+        share=state["share"],
     )
+    state["built"] = len(messages)
+    state["messages"] = [*messages, *state.pop("tail", ())]
 
 
-async def _ask(state: State, messages: list[ChatMessage], services: Services) -> tuple[Answered, list[ChatMessage]]:
+async def _ask(state: State, services: Services) -> Answered:
     turn, first = services.turn, "rounds" not in state
     request = ChatRequest(
-        messages=messages,
+        messages=state["messages"],
         grounds=Grounds(
             query=state["text"],
             language=state["language"],
@@ -258,13 +274,13 @@ async def _ask(state: State, messages: list[ChatMessage], services: Services) ->
     )
     emit = _again(services.emit, state.get("said", ""))
     try:
-        return await services.calls.chat(turn.agent.routes, request, emit, services.usage), messages
+        return await services.calls.chat(turn.agent.routes, request, emit, services.usage)
     except NoRouteAnswered as failure:
         if not first or not any(fault.kind == "context_overflow" for _, fault in failure.faults):
             raise
-    messages = _messages(state, services, share=0.5)
-    request = replace(request, messages=messages)
-    return await services.calls.chat(turn.agent.routes, request, emit, services.usage), messages
+    _converse(state, services, share=0.5)
+    request = replace(request, messages=state["messages"])
+    return await services.calls.chat(turn.agent.routes, request, emit, services.usage)
 
 
 def _again(emit: Emit, said: str) -> Emit:

@@ -20,8 +20,9 @@ from tenants.ids import uuid7
 Connection = AsyncConnection[Any]
 
 _SPEC = """
-SELECT name, version, prompt, routes, credentials, policy, workflow, tools, context_tokens, language, blocked_terms
-FROM agent WHERE tenant_id = %s AND id = %s"""
+SELECT a.name, a.version, a.prompt, a.routes, a.credentials, a.policy, a.workflow, a.tools, a.context_tokens,
+       a.language, a.blocked_terms, t.vectors
+FROM agent a JOIN tenant t ON t.id = a.tenant_id WHERE a.tenant_id = %s AND a.id = %s"""
 
 _CHECKPOINT = "SELECT state FROM checkpoint WHERE tenant_id = %s AND id = %s"
 
@@ -47,7 +48,8 @@ async def read_spec(conn: Connection, vault: Vault, tenant_id: UUID, agent_id: U
     row = await (await conn.execute(_SPEC, (tenant_id, agent_id))).fetchone()
     if row is None:
         raise AgentUnknown(f"agent {agent_id} of tenant {tenant_id}")
-    name, version, prompt, routes, sealed, policy, workflow, tools, context_tokens, language, blocked = row
+    name, version, prompt, routes, sealed, policy, workflow, tools, context_tokens, language, blocked, vectors = row
+    known = {name: value for name, value in policy.items() if name in _POLICY_FIELDS}
     keys: list[str] = []
     if sealed is not None:
         cell = CellRef(tenant_id, "credentials", "agent", "credentials", agent_id)
@@ -59,7 +61,7 @@ async def read_spec(conn: Connection, vault: Vault, tenant_id: UUID, agent_id: U
         version=version,
         prompt=prompt,
         routes=tuple(_route(route, keys[n] if n < len(keys) else "") for n, route in enumerate(routes)),
-        policy=Policy(**{name: value for name, value in policy.items() if name in _POLICY_FIELDS}),
+        policy=Policy(**{**known, "vectors": vectors and known.get("vectors", True)}),
         workflow=workflow,
         tools=tuple(tools),
         context_tokens=context_tokens,

@@ -11,9 +11,11 @@ class HubConfig(AppConfig):
     verbose_name = "Hub"
 
     def ready(self) -> None:
-        """Name the sealed columns, so that key rotation finds them."""
+        """Name the sealed columns, so that key rotation finds them; have changes told to every process."""
+        from hub import changes
         from tenants.crypto.rotation import register_column
 
+        changes.watch()
         register_column("connection", "secrets", "credentials")
         for table, column in (
             ("contact", "external"),
@@ -22,6 +24,7 @@ class HubConfig(AppConfig):
             ("session", "title"),
             ("message", "body"),
             ("turn", "partial"),
+            ("turn", "journal"),
             ("delivery", "address"),
             ("delivery", "part"),
         ):

@@ -1,6 +1,6 @@
 """Make the parts of one process; each is handed what it needs by constructor, nothing is opened here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import aiohttp
@@ -19,6 +19,7 @@ from hub.ledger.settle import Settler
 from hub.pipeline.chat import Chat
 from hub.pipeline.connections import Connections
 from hub.pipeline.inbox import Inbox
+from hub.pipeline.inline import Inline
 from hub.pipeline.messages import History
 from hub.pipeline.outbox import Outbox
 from hub.pipeline.places import Places
@@ -32,9 +33,12 @@ from memory.embeddings.choice import choose
 from memory.memory import Memory
 from tenants import redis as redis_connections
 from tenants.crypto import MasterKeys, Vault
-from tenants.db.pools import Pools
+from tenants.db.pools import LIMITS, Pools
 
 _RUNS_TURNS = ("all", "runner")
+_LONGEST_COMMIT = 5.0
+"""Seconds after which a turn's transaction is ended by the server, or after its lease where that is shorter: a process
+that sleeps in the middle of a commit must not keep its tenant's rows from those who take its turns over."""
 
 
 @dataclass(slots=True)
@@ -59,6 +63,7 @@ class Parts:
     streams: Streams
     inbox: Inbox
     outbox: Outbox
+    inline: Inline
     pressure: Pressure
     turns: Turns
     runner: Runner | None
@@ -68,11 +73,13 @@ class Parts:
 
 def make_stores(settings: Env) -> Stores:
     """Connections of one process; nothing is opened yet."""
+    longest = int(min(settings.lease_seconds, _LONGEST_COMMIT) * 1000)
     pools = Pools(
         settings.login_dsn,
         prefix=settings.db_role_prefix,
         pooler="transaction" if settings.database_pooler == "transaction" else "",
         direct_dsn=settings.direct_dsn,
+        limits={"app": replace(LIMITS["app"], transaction_ms=longest)},
     )
     return Stores(
         pools=pools,
@@ -120,6 +127,7 @@ class Assembly:
             streams=streams,
             inbox=inbox,
             outbox=outbox,
+            inline=Inline(settler, outbox),
             pressure=Pressure(agents.warm, limit=float(self._settings.memory_limit_percent)),
             turns=turns,
             runner=runner,

@@ -25,9 +25,11 @@ SLOTS = {
     "hub.upkeep.partitions": 6 * 3600,
     "hub.upkeep.quotas": 300,
     "hub.upkeep.message_keys": 24 * 3600,
+    "hub.upkeep.tool_calls": 24 * 3600,
     "hub.upkeep.summaries": 60,
     "hub.upkeep.workers": 600,
     "hub.upkeep.rollups": 120,
+    "hub.upkeep.vectors": 600,
 }
 """Seconds between two runs of a periodic task; a run belongs to the slot in which it was sent."""
 

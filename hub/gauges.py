@@ -36,8 +36,6 @@ def _count(runtime: AgentRuntime) -> None:
     warm = runtime.warm
     metrics.L1_SESSIONS.set(len(warm))
     metrics.L1_BYTES.set(warm.bytes)
-    for result in ("hits", "misses", "stale", "evicted"):
-        metrics.L1_LOOKUPS.labels(result).set(getattr(warm, result))
     metrics.AGENT_POOL.set(len(runtime.agents))
     states = Counter(runtime.calls.breakers.states().values())
     for state in ("closed", "open", "half_open"):

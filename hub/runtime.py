@@ -17,9 +17,11 @@ from hub.gauges import watch_loop
 from hub.heartbeat import Heartbeat, Peers
 from hub.ledger.connections import Lease
 from hub.pipeline import crash
+from hub.pipeline.changed import Change
 from hub.pipeline.chat import Chat
 from hub.pipeline.connections import Connections
 from hub.pipeline.inbox import Inbox
+from hub.pipeline.inline import Inline
 from hub.pipeline.outbox import Outbox
 from hub.pipeline.pressure import Pressure
 from hub.pipeline.remote import RedisLink
@@ -44,6 +46,7 @@ class Runtime:
     streams: Streams
     chat: Chat
     outbox: Outbox
+    inline: Inline
     runner: Runner | None
     turns: Turns
     keys: Keys
@@ -60,6 +63,8 @@ class Runtime:
         self.draining = False
         self.leaving: list[Callable[[float], Awaitable[object]]] = []
         """What the doors do when the process goes away, within so many seconds."""
+        self.forgetting: list[Callable[[Change], None]] = []
+        """What the doors do when something was changed that they remember."""
         self._starting: asyncio.Lock = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._peers = Peers(self.worker_id)
@@ -107,6 +112,7 @@ class Runtime:
         self.keys, self.memory, self.agents = parts.keys, parts.memory, parts.agents
         self.connections, self.streams, self.chat = parts.connections, parts.streams, parts.chat
         self.inbox, self.outbox, self.turns = parts.inbox, parts.outbox, parts.turns
+        self.inline = parts.inline
         self.runner, self.pressure = parts.runner, parts.pressure
         self._wire()
 
@@ -116,13 +122,28 @@ class Runtime:
         self.streams.link = link
         link.received = self.streams.received
         link.rejoined = self.streams.resync
+        link.changed = self._forget
+        self.connections.paused = lambda tenant_id, ident: link.tell_changed(Change("connection", tenant_id, ident))
         if runner is not None:
             self.inbox.runner = runner.ready
             self.inbox.leased = runner.begin
+            runner.offers(self._due)
             link.stopped = self._stop_here
             link.woken = lambda session_id: runner.poke(session_id) if self._peers.prefer_us(session_id) else None
         self.inbox.due = self._due
         self.inbox.full = lambda: self.pressure.full
+
+    def _forget(self, change: Change) -> None:
+        """Something was changed, here or elsewhere: what is remembered of it counts no more."""
+        if change.kind == "connection":
+            self.connections.forget(change.id)
+        elif change.kind == "tenant":
+            self.connections.forget_tenant(change.tenant_id)
+            self.agents.specs.invalidate_tenant(change.tenant_id)
+        elif change.kind == "agent":
+            self.agents.specs.invalidate(change.tenant_id, change.id)
+        for forget in self.forgetting:
+            forget(change)
 
     def _stop_here(self, session_id: UUID) -> None:
         if self.runner is not None:

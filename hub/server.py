@@ -9,12 +9,15 @@ from typing_extensions import override
 
 BACKLOG: Final = 4096
 MAX_FRAME: Final = 64 * 1024
+APPLICATION: Final = "hub.asgi:application"
+PROBES: Final = "hub.asgi:probes"
+"""For a process that runs turns only: health and metrics, no door for anybody else."""
 
 
-def config(*, drain: float) -> uvicorn.Config:
+def config(*, drain: float, application: str = APPLICATION) -> uvicorn.Config:
     """Settings for a server on given sockets; `drain` is the seconds that open streams get."""
     return uvicorn.Config(
-        "hub.asgi:application",
+        application,
         loop="uvloop",
         http="httptools",
         lifespan="on",
@@ -37,9 +40,9 @@ class Server(uvicorn.Server):
     uvicorn alone closes every socket at once, before the application hears of the end.
     """
 
-    def __init__(self, *, drain: float, linger: float = 0.0) -> None:
+    def __init__(self, *, drain: float, linger: float = 0.0, application: str = APPLICATION) -> None:
         """`linger`: seconds to go on taking connections while not ready, for a balancer to notice."""
-        super().__init__(config(drain=drain))
+        super().__init__(config(drain=drain, application=application))
         self._linger = linger
 
     @override

@@ -1,14 +1,19 @@
 """Periodic care of rows: each task may run twice, late or not at all for a while without harm.
 
 A slot is run once where Redis says who took it; where Redis does not answer it is run anyway, because every task looks
-at rows and changes only what is not yet as it should be.
+at rows and changes only what is not yet as it should be. A lock in PostgreSQL keeps two runs of one job apart, however
+many beats and workers there are and whatever Redis has forgotten.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+import hashlib
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
+import psycopg
 import structlog
 from celery import Task, shared_task
 from django.conf import settings
@@ -23,18 +28,21 @@ from hub.env import env
 from hub.rollups import roll_up
 from hub.summaries import pools_of
 from memory import tasks as memory_tasks
+from memory import vectors as stored_vectors
 from tenants import quotas
 from tenants.apps import MONTHS_AHEAD
 from tenants.db.partitions import ensure_partitions
 from tenants.db.pools import Pools
-from tenants.ids import uuid7
+from tenants.ids import floor, uuid7
 from tenants.redis import connect_sync, shared_key
 
 log = structlog.get_logger(__name__)
 
 RAN = Counter("hub_upkeep_runs_total", "Upkeep runs, by job and end.", ["job", "end"])
 KEY_DAYS: Final = 400
-KEY_BATCH: Final = 5_000
+ANSWER_DAYS: Final = 1
+BATCH: Final = 5_000
+TOOL_CALL_DAYS: Final = 90
 WORKER_HOURS: Final = 1
 TENANT_PAGE: Final = 500
 
@@ -46,6 +54,17 @@ _OLD_KEYS: Final = "SELECT DISTINCT tenant_id FROM message_key WHERE created < n
 _DELETE_KEYS: Final = (
     "DELETE FROM message_key WHERE ctid = ANY(ARRAY(SELECT ctid FROM message_key WHERE tenant_id = %s "
     "AND created < now() - make_interval(days => %s) LIMIT %s))"
+)
+_OLD_ANSWERS: Final = "SELECT DISTINCT tenant_id FROM kept_answer WHERE created < now() - make_interval(days => %s)"
+_DELETE_ANSWERS: Final = (
+    "DELETE FROM kept_answer WHERE ctid = ANY(ARRAY(SELECT ctid FROM kept_answer WHERE tenant_id = %s "
+    "AND created < now() - make_interval(days => %s) LIMIT %s))"
+)
+# Ids are ordered by time, so the primary key finds the old ones.
+_OLD_CALLS: Final = "SELECT DISTINCT tenant_id FROM tool_call WHERE id < %s"
+_DELETE_CALLS: Final = (
+    "DELETE FROM tool_call WHERE ctid = ANY(ARRAY(SELECT ctid FROM tool_call "
+    "WHERE tenant_id = %s AND id < %s LIMIT %s))"
 )
 # The scanner of any live runner does this within a second; this is for the time when no runner lives.
 _DEAD_WORKERS: Final = """
@@ -73,8 +92,14 @@ def quota(self: "Task[..., int]") -> int:
 
 @shared_task(name="hub.upkeep.message_keys", bind=True)
 def message_keys(self: "Task[..., int]") -> int:
-    """Drop keys of messages older than 400 days: no platform delivers again after that."""
+    """Drop what makes repetitions recognisable: keys of messages after 400 days, answers of REST after one."""
     return _once(self, lambda: _with_pools(_drop_message_keys))
+
+
+@shared_task(name="hub.upkeep.tool_calls", bind=True)
+def tool_calls(self: "Task[..., int]") -> int:
+    """Drop the ledger of tool calls after 90 days: their turns ended long ago, nothing asks for the outcome again."""
+    return _once(self, lambda: _with_pools(_drop_tool_calls))
 
 
 @shared_task(name="hub.upkeep.summaries", bind=True)
@@ -95,6 +120,18 @@ def rollups(self: "Task[..., int]") -> int:
     return _once(self, lambda: _with_pools(roll_up))
 
 
+@shared_task(name="hub.upkeep.vectors", bind=True)
+def vectors(self: "Task[..., int]") -> int:
+    """Remove vectors of tenants that have switched them off."""
+    return _once(self, lambda: _with_pools(stored_vectors.sweep))
+
+
+@shared_task(name="hub.upkeep.drop_vectors")
+def drop_vectors(tenant_id: str) -> int:
+    """The same for one tenant, at once; what is lost or comes later is found by `vectors`."""
+    return _with_pools(lambda pools: stored_vectors.drop(pools, UUID(tenant_id)))
+
+
 def _once(task: "Task[..., int]", work: Callable[[], int]) -> int:
     """Run the work unless another sending took its slot; a task that is delivered again after a crash holds it."""
     job = str(task.name)
@@ -102,11 +139,24 @@ def _once(task: "Task[..., int]", work: Callable[[], int]) -> int:
     if not _take(job, slot(job) if number is None else int(number), holder=str(task.request.id)):
         RAN.labels(job, "taken").inc()
         return 0
-    count = work()
+    with _alone(job) as alone:
+        if not alone:
+            RAN.labels(job, "busy").inc()
+            return 0
+        count = work()
     RAN.labels(job, "done").inc()
     if count:
         log.info("upkeep_done", job=job, rows=count)
     return count
+
+
+@contextmanager
+def _alone(job: str) -> Iterator[bool]:
+    """Whether no other process runs the job while the block runs. The lock ends with its connection at the latest."""
+    key = int.from_bytes(hashlib.sha256(job.encode()).digest()[:8], "big", signed=True)
+    with psycopg.connect(env().direct_dsn, autocommit=True, connect_timeout=10, application_name="hub-upkeep") as conn:
+        row = conn.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone()
+        yield bool(row and row[0])
 
 
 def _take(job: str, number: int, *, holder: str) -> bool:
@@ -187,14 +237,25 @@ async def _tell(conn: AsyncConnection[Any], crossing: quotas.Crossing) -> None:
 
 
 async def _drop_message_keys(pools: Pools) -> int:
-    async with pools.ops("upkeep: whose message keys are old") as conn:
-        tenants = [row[0] for row in await (await conn.execute(_OLD_KEYS, (KEY_DAYS,))).fetchall()]
+    answers = await _drop_old(pools, find=_OLD_ANSWERS, delete=_DELETE_ANSWERS, limit=ANSWER_DAYS)
+    return answers + await _drop_old(pools, find=_OLD_KEYS, delete=_DELETE_KEYS, limit=KEY_DAYS)
+
+
+async def _drop_tool_calls(pools: Pools) -> int:
+    oldest = floor(datetime.now(UTC) - timedelta(days=TOOL_CALL_DAYS))
+    return await _drop_old(pools, find=_OLD_CALLS, delete=_DELETE_CALLS, limit=oldest)
+
+
+async def _drop_old(pools: Pools, *, find: LiteralString, delete: LiteralString, limit: object) -> int:
+    """Tenant by tenant and batch by batch, so that no lock is held for long. `find` and `delete` take the limit."""
+    async with pools.ops("upkeep: whose rows are old") as conn:
+        tenants = [row[0] for row in await (await conn.execute(find, (limit,))).fetchall()]
     total = 0
     for tenant_id in tenants:
-        gone = KEY_BATCH
-        while gone == KEY_BATCH:
+        gone = BATCH
+        while gone == BATCH:
             async with pools.app(tenant_id) as conn:
-                gone = (await conn.execute(_DELETE_KEYS, (tenant_id, KEY_DAYS, KEY_BATCH))).rowcount
+                gone = (await conn.execute(delete, (tenant_id, limit, BATCH))).rowcount
             total += gone
     return total
 

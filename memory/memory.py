@@ -2,7 +2,8 @@
 the reply."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import structlog
@@ -10,17 +11,20 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from memory import buffer as buffers
-from memory import store, tokens
+from memory import store
 from memory.embeddings.base import Embedder, EmbeddingFailed
 from memory.recall import LONGEST_QUERY, Ask, Recaller
 from memory.redis_cache import Cache
 from memory.scoring import Fusion
 from memory.shown import Shown
+from memory.store import Erased
 from memory.types import Batch, Buffer, Exchange, Key, Line, Policy, Recall
 from tenants.crypto import Vault
 from tenants.db.pools import Pools
 
 log = structlog.get_logger(__name__)
+FirstVoid = Callable[[store.Connection], Awaitable[Iterable[tuple[UUID, UUID]]]]
+"""Makes warm copies of sessions void inside a transaction; returns their (session, subject)."""
 
 WARM_AFTER_SECONDS = 1.0
 
@@ -48,8 +52,7 @@ class Memory:
         self._warming: asyncio.Task[None] | None = None
 
     async def warm(self) -> None:
-        """Load dictionary and sentence model, off the event loop."""
-        await asyncio.to_thread(tokens.warm)
+        """Load the sentence model, off the event loop. The Chinese dictionary comes with the first Chinese words."""
         try:
             await self._embedder.embed(["warm"])
         except EmbeddingFailed as error:
@@ -68,7 +71,7 @@ class Memory:
         """Finish what is being written to Redis, let go of the sentence model."""
         if self._warming is not None:
             self._warming.cancel()
-        await asyncio.gather(*self._writing)
+        await self.settled()
         await self._embedder.close()
 
     async def open(self, key: Key, policy: Policy, *, at_least: int = 0) -> Buffer:
@@ -89,9 +92,7 @@ class Memory:
         """The buffer from PostgreSQL in one round trip; Redis gets it in the background."""
         await self._vault.load(key.tenant_id)
         buffer = buffers.rebuild(await store.session_lines(self._pools, self._vault, key), policy)
-        writing = asyncio.create_task(self._write_back(key, buffer))
-        self._writing.add(writing)
-        writing.add_done_callback(self._writing.discard)
+        self._write_behind(key, buffer)
         return buffer
 
     @staticmethod
@@ -121,30 +122,58 @@ class Memory:
             self._shown.appended(exchange)
         await store.insert(conn, self._vault, exchanges)
 
-    async def cache(self, exchange: Exchange, buffer: Buffer) -> None:
-        """Put the buffer into Redis after the commit; a failure costs the next turn one read and is only logged."""
+    def cache(self, exchange: Exchange, buffer: Buffer) -> None:
+        """Put the buffer into Redis after the commit and behind its caller; a failure costs the next turn one read."""
         self._shown.appended(exchange)
-        await self._vault.load(exchange.key.tenant_id)
-        await self._write_back(exchange.key, buffer)
+        self._write_behind(exchange.key, buffer)
 
-    async def forget(self, tenant_id: UUID, subject_id: UUID) -> None:
-        """Erase all that is remembered of a subject, here and in Redis. A batch under way finds its lines gone.
+    async def erase(
+        self,
+        tenant_id: UUID,
+        *,
+        subject_id: UUID | None = None,
+        session_id: UUID | None = None,
+        first: FirstVoid | None = None,
+    ) -> Erased:
+        """Erase for good all that is remembered of a subject, or of one session: rows, and the copies in Redis.
 
-        Buffers in other processes' L1 are not reached: the caller raises those sessions' versions. Raises RedisError
-        when the cached copies could not be dropped; they expire within two hours, and calling again is safe.
+        Buffers in other processes' L1 are not reached. `first` runs in the same transaction before anything is deleted
+        (locks go from sessions to lines everywhere): the caller raises the sessions' versions there and returns them.
+        Redis may be away: the result says so.
         """
         async with self._pools.app(tenant_id) as conn:
-            sessions = await store.erase(conn, tenant_id, subject_id)
+            known = await first(conn) if first is not None else ()
+            gone = await store.erase(conn, tenant_id, subject_id=subject_id, session_id=session_id)
+        try:
+            await self._drop_copies(tenant_id, {*known, *gone.sessions})
+        except RedisError as error:
+            log.warning("memory_copies_left", tenant_id=str(tenant_id), reason=type(error).__name__)
+            return replace(gone, copies_left=True)
+        return gone
+
+    async def _drop_copies(self, tenant_id: UUID, sessions: Iterable[tuple[UUID, UUID]]) -> None:
         if self._cache is None:
             return
-        await self._cache.drop_results(tenant_id, subject_id)
-        for session_id in sessions:
+        about = list(sessions)
+        for subject_id in {subject for _, subject in about}:
+            await self._cache.drop_results(tenant_id, subject_id)
+        for session_id, subject_id in about:
             await self._cache.drop_buffer(Key(tenant_id=tenant_id, session_id=session_id, subject_id=subject_id))
+
+    def _write_behind(self, key: Key, buffer: Buffer) -> None:
+        writing = asyncio.create_task(self._write_back(key, buffer))
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+
+    async def settled(self) -> None:
+        """When what is being written to Redis has been."""
+        await asyncio.gather(*self._writing)
 
     async def _write_back(self, key: Key, buffer: Buffer) -> None:
         if self._cache is None:
             return
         try:
+            await self._vault.load(key.tenant_id)
             await self._cache.put_buffer(key, buffer)
         except RedisError as error:
             log.warning("buffer_not_cached", session_id=str(key.session_id), reason=type(error).__name__)

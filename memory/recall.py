@@ -73,14 +73,16 @@ class Recaller:
         started = time.perf_counter()
         if self._shown.covers(ask.key, ask.in_prompt_from):
             return Recall(items=[], timings_ms={"load": _since(started)})
-        asked = repr((ask.key.session_id, ask.query, ask.policy.recall_limit, ask.policy.recall_tokens, ask.fusion))
+        policy = ask.policy
+        wanted = (policy.recall_limit, policy.recall_tokens, policy.vectors)
+        asked = repr((ask.key.session_id, ask.query, *wanted, ask.fusion))
         held, glance = await self._look(ask, asked.encode())
         if held is not None:
             fresh = [item for item in held if not _in_prompt(item, ask)]
             return Recall(items=fresh, timings_ms={"cached": _since(started)})
         if glance is None:  # nothing could be found, so nothing is embedded, scored or remembered
             return Recall(items=[], timings_ms={"load": _since(started)})
-        if not tokens.is_warm():
+        if tokens.has_cjk(ask.query) and not tokens.is_warm():
             await asyncio.to_thread(tokens.warm)
         terms = prints(self._vault, ask.key.tenant_id, tokenize(ask.query))
         subject = await self._subjects.load(ask.key, glance, terms=terms.tolist())
@@ -96,7 +98,7 @@ class Recaller:
             "score": (scored - embedded) * 1000,
             "read": _since(scored),
         }
-        if question.vector is not None or not self._wants_vector(ask.query):  # else the next one may find more
+        if question.vector is not None or not self._wants_vector(ask):  # else the next one may find more
             await self._remember(ask, asked.encode(), items)
         return Recall(items=items, timings_ms=timings)
 
@@ -121,12 +123,13 @@ class Recaller:
         known = np.isin(keyed, subject.speakers())
         named = [name for name, is_known in zip(candidates, known, strict=True) if is_known]
         vector = None
-        if self._wants_vector(ask.query):
+        if self._wants_vector(ask):
             vector = await self._embed(without_names(declarative(ask.query), named) or ask.query)
         return Question(terms, vector, keyed[known])
 
-    def _wants_vector(self, query: str) -> bool:
-        return bool(self._embedder.identity) and (self._embedder.chinese or not is_chinese(query))
+    def _wants_vector(self, ask: Ask) -> bool:
+        able = bool(self._embedder.identity) and (self._embedder.chinese or not is_chinese(ask.query))
+        return able and ask.policy.vectors
 
     async def _embed(self, text: str) -> Floats | None:
         if not self._embedder.ready:  # being exported or loaded, which takes seconds: this turn finds by words

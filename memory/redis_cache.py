@@ -9,7 +9,7 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from memory import buffer as buffers
 from memory.cells import cell
@@ -33,6 +33,9 @@ if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) then redis.call('DEL', KEYS[
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) redis.call('EXPIRE', KEYS[1], ARGV[4]) return 1"""
 
 
+_Waiting = tuple[str, bytes, "asyncio.Future[None]"]
+
+
 class Cache:
     """Buffers per session, results per subject."""
 
@@ -41,7 +44,7 @@ class Cache:
         self._vault = vault
         self._put = redis.register_script(_PUT)
         self._keep = redis.register_script(_KEEP)
-        self._waiting: list[tuple[str, bytes, asyncio.Future[None]]] = []
+        self._waiting: list[_Waiting] = []
         self._writing: asyncio.Task[None] | None = None
 
     async def buffer(self, key: Key, *, at_least: int) -> Buffer | None:
@@ -72,10 +75,7 @@ class Cache:
             batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
             failure: Exception | None = None
             try:
-                async with self._redis.pipeline(transaction=False) as pipe:
-                    for name, value, _ in batch:
-                        await self._put(keys=[name], args=[value, BUFFER_SECONDS], client=pipe)
-                    await pipe.execute()
+                await self._put_all(batch)
             except (RedisError, OSError) as error:
                 failure = error if isinstance(error, RedisError) else RedisConnectionError(str(error))
             for _, _, written in batch:
@@ -85,6 +85,21 @@ class Cache:
                     written.set_result(None)
                 else:
                     written.set_exception(failure)
+
+    async def _put_all(self, batch: "Sequence[_Waiting]") -> None:
+        for _ in range(2):
+            # By its hash alone: asking beforehand whether the server knows the script costs a round trip of its own.
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for name, value, _ in batch:
+                    pipe.evalsha(self._put.sha, 1, name, value, BUFFER_SECONDS)
+                answers = await pipe.execute(raise_on_error=False)
+            unknown = [answer for answer in answers if isinstance(answer, NoScriptError)]
+            if not unknown:
+                break
+            await self._redis.script_load(_PUT)
+        for answer in answers:
+            if isinstance(answer, RedisError):
+                raise answer
 
     async def results(self, key: Key, asked: bytes) -> list[RecallItem] | None:
         """What an equal question found within the last five minutes, unless a summary landed since."""

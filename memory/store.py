@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -52,7 +52,8 @@ WHERE tenant_id = %s AND session_id = %s ORDER BY seq DESC LIMIT %s"""
 _CLAIM = """
 UPDATE memory_batch SET lease_until = now() + make_interval(secs => %s)
 WHERE tenant_id = %s AND id = %s AND state = 'claimed' AND (lease_until IS NULL OR lease_until < now())
-RETURNING session_id, subject_id, first_seq, last_seq, policy, attempts"""
+RETURNING session_id, subject_id, first_seq, last_seq, policy, attempts,
+    (SELECT t.vectors FROM tenant t WHERE t.id = memory_batch.tenant_id)"""
 
 _INSERT_SUMMARY = """
 INSERT INTO summary (id, tenant_id, session_id, subject_id, first_seq, last_seq, lines, text, by_model, body, shelf,
@@ -134,9 +135,11 @@ async def claim(conn: Connection, tenant_id: UUID, batch_id: UUID) -> tuple[Batc
     row = await cursor.fetchone()
     if row is None:
         return None
-    session_id, subject_id, first, last, policy, attempts = row
+    session_id, subject_id, first, last, stored, attempts, vectors = row
+    policy = _policy(stored)
+    policy = replace(policy, vectors=policy.vectors and vectors)  # as the tenant has it now, whatever was frozen
     key = Key(tenant_id=tenant_id, session_id=session_id, subject_id=subject_id)
-    return Batch(id=batch_id, key=key, first_seq=first, last_seq=last, policy=_policy(policy)), attempts
+    return Batch(id=batch_id, key=key, first_seq=first, last_seq=last, policy=policy), attempts
 
 
 def _policy(stored: dict[str, Any]) -> Policy:
@@ -209,11 +212,36 @@ async def due(conn: Connection, *, limit: int) -> list[tuple[UUID, UUID]]:
     return [(row[0], row[1]) for row in await cursor.fetchall()]
 
 
-async def erase(conn: Connection, tenant_id: UUID, subject_id: UUID) -> list[UUID]:
-    """Delete everything remembered of a subject; returns the sessions that it was said in."""
-    sessions: set[UUID] = set()
-    for table in ("memory_line", "memory_batch", "summary"):
-        query = sql.SQL("DELETE FROM {} WHERE tenant_id = %s AND subject_id = %s RETURNING session_id")
-        cursor = await conn.execute(query.format(sql.Identifier(table)), [tenant_id, subject_id])
-        sessions.update(row[0] for row in await cursor.fetchall())
-    return sorted(sessions)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """What an erasure took away, and the (session, subject) pairs that it was remembered of."""
+
+    lines: int
+    summaries: int
+    batches: int
+    sessions: frozenset[tuple[UUID, UUID]]
+    copies_left: bool = False
+    """Redis did not answer: its copies end by themselves within two hours, or when the same is asked again."""
+
+
+async def erase(
+    conn: Connection, tenant_id: UUID, *, subject_id: UUID | None = None, session_id: UUID | None = None
+) -> Erased:
+    """Delete everything remembered of a subject or of a session (one of them is given).
+
+    Batches go first: a worker that is summarising finds its order gone and stores nothing.
+    """
+    if (subject_id is None) == (session_id is None):
+        raise ValueError("name a subject or a session")
+    column, value = ("subject_id", subject_id) if subject_id is not None else ("session_id", session_id)
+    gone: dict[str, int] = {}
+    about: set[tuple[UUID, UUID]] = set()
+    for name in ("memory_batch", "memory_line", "summary"):
+        query = sql.SQL("DELETE FROM {} WHERE tenant_id = %s AND {} = %s RETURNING session_id, subject_id")
+        cursor = await conn.execute(query.format(sql.Identifier(name), sql.Identifier(column)), [tenant_id, value])
+        rows = await cursor.fetchall()
+        gone[name] = len(rows)
+        about.update((row[0], row[1]) for row in rows)
+    return Erased(
+        lines=gone["memory_line"], summaries=gone["summary"], batches=gone["memory_batch"], sessions=frozenset(about)
+    )

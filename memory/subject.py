@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from psycopg import AsyncConnection
 
+from memory import tokens
 from memory.packing import QUESTION, Shelf, unpack
 from memory.scoring import Lines
 from memory.shelving import shelve
@@ -154,7 +155,9 @@ class Subjects:
             fragments = self._held(key.tenant_id, ids, {})
         waiting, fresh = self._waiting(key.tenant_id, glance.rows)
         new = sum(map(len, fresh.values()))
-        if new > 100 or len(glance.rows) + sum(len(fragment.shelf) for fragment in fragments) > 1000:
+        size = len(glance.rows) + sum(len(fragment.shelf) for fragment in fragments)
+        # Where there are Chinese words among new lines, the dictionary may have to be loaded first.
+        if new > 100 or size > 1000 or (new and not tokens.is_warm()):
             shelved, subject = await asyncio.to_thread(
                 self._assemble, key.tenant_id, [*fragments, *waiting], fresh, glance
             )

@@ -89,7 +89,7 @@ class Digester:
     async def _digest(self, batch: Batch, lines: Sequence[Line], *, attempts: int) -> store.Digest:
         text, by_model = await self._tell(batch, lines, attempts=attempts)
         vectors: Vectors | None = None
-        if self._embedder.identity and attempts < MOST_ATTEMPTS:
+        if batch.policy.vectors and self._embedder.identity and attempts < MOST_ATTEMPTS:
             vectors = await self._embedder.embed([*embedded_texts(lines), text])
         shelf = await asyncio.to_thread(
             shelve, self._vault, batch.key.tenant_id, lines, None if vectors is None else vectors[:-1]

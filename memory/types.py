@@ -44,6 +44,8 @@ class Policy:
     prompt: str = ""
     recall_limit: int = 8
     recall_tokens: int = 600
+    vectors: bool = True
+    """Off: nothing is embedded, and recall finds by words. A tenant's own switch goes before."""
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.db import connection
 from django.db.models.functions import Now
+from django.dispatch import Signal
 
 from tenants.context import ops_scope, tenant_scope
 from tenants.db.pools import Pools
@@ -25,6 +26,10 @@ _FIND: Final = (
     "FROM api_key k JOIN tenant t ON t.id = k.tenant_id "
     "WHERE k.prefix = %s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())"
 )
+
+
+revoked = Signal()
+"""Sent with `tenant_id` and `key_id` when a key was ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,10 @@ def find_by_secret_sync(key: str) -> KeyGrant | None:
 def revoke(tenant_id: UUID, key_id: UUID) -> bool:
     """End a key; whether it was valid before. Caches of grants must not outlive 5 s."""
     with tenant_scope(tenant_id):
-        return bool(ApiKey.objects.filter(id=key_id, revoked_at=None).update(revoked_at=Now()))
+        ended = bool(ApiKey.objects.filter(id=key_id, revoked_at=None).update(revoked_at=Now()))
+    if ended:
+        revoked.send(sender=ApiKey, tenant_id=tenant_id, key_id=key_id)
+    return ended
 
 
 async def touch(pools: Pools, grant: KeyGrant) -> None:

@@ -73,6 +73,7 @@ class Plan(models.Model):
         blank=True,
         help_text=_("Empty: any model."),
     )
+    requests_per_minute = models.IntegerField(default=600, help_text="API requests per key; -1 means no limit.")
 
     class Meta:
         db_table = "plan"
@@ -134,6 +135,11 @@ class Tenant(models.Model):
     )
     suite = models.CharField(_("encryption"), max_length=12, choices=Suite.choices, default=Suite.AES256GCM)
     language = models.CharField(_("language"), max_length=12, default="en")
+    vectors = models.BooleanField(
+        _("vectors"),
+        db_default=True,
+        help_text=_("Memory may store vectors, which stay unencrypted; without them it finds by words."),
+    )
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
     start = models.JSONField(default=dict, db_default={}, editable=False)
     """Steps of the console's guided start that were taken, each with its time; `away`: it was put away."""

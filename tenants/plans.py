@@ -61,7 +61,7 @@ def set_status(tenant: Tenant, status: str, *, actor: Actor, reason: str = "") -
         tenant.status = Tenant.Status(status)
         if before == status:
             return False
-        Tenant.objects.filter(id=tenant.id).update(status=status)
+        tenant.save(update_fields=["status"])
         action = "tenant.suspended" if status == Tenant.Status.SUSPENDED else "tenant.resumed"
         record(
             tenant.id,

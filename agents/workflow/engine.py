@@ -134,6 +134,9 @@ class Workflow:
         steps += [_traced(name, began, perf_counter(), "resumed", _NOTHING) for name in kept]
         results = await _gather([one(branch) for branch in todo])
         failed = {b.name: r for b, r in zip(todo, results, strict=True) if isinstance(r, Exception)}
+        for name, error in failed.items():
+            if name in position.branches:  # it finished, and the checkpoint did not take it
+                raise error
         fatal = [failed[branch.name] for branch in todo if branch.name in failed and branch.on_failure == "abort"]
         if fatal:
             raise StepFailed(step.name, position) from fatal[0]

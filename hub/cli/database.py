@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 import django
+import psycopg
 from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, connections
@@ -60,7 +61,30 @@ def initialise(env: Env, *, superuser_dsn: str | None = None) -> None:
         raise CommandFailed("a foreign database needs --superuser-url, a role that may create roles")
     name = database_name(env)
     ensure_database(address, name)
-    create_roles(address, prefix=env.db_role_prefix, databases=[name])
+    if not env.embedded_postgres:
+        _have_vector(address, name)
+    create_roles(
+        address,
+        prefix=env.db_role_prefix,
+        databases=[name],
+        owner_password=_password(env.owner_dsn),
+        login_password=_password(env.login_dsn),
+    )
+
+
+def _have_vector(address: str, name: str) -> None:
+    """The extension that the owner role may not make by itself."""
+    with psycopg.connect(address, dbname=name, autocommit=True, connect_timeout=10) as connection:
+        try:
+            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        except psycopg.Error as error:
+            raise CommandFailed(f"pgvector cannot be set up in the database {name}: {error}") from error
+
+
+def _password(dsn: str | None) -> str | None:
+    """The password in an address: the role gets the one that its processes will use."""
+    found = conninfo_to_dict(dsn).get("password") if dsn else None
+    return str(found) if found else None
 
 
 def database_name(env: Env) -> str:

@@ -5,9 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from hub.cli import database
 from hub.cli.output import CommandFailed
-from hub.env import env
 
 if TYPE_CHECKING:
     from agents.models import Agent
@@ -19,6 +17,9 @@ if TYPE_CHECKING:
 @contextmanager
 def work(purpose: str) -> Iterator[None]:
     """Have the database up, Django loaded, and mistakes in what was asked for turned into one line."""
+    from hub.cli import database
+    from hub.env import env
+
     with database.working(env(), purpose=purpose), one_line():
         yield
 

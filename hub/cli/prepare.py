@@ -11,6 +11,7 @@ from importlib.util import find_spec
 import psycopg
 
 from hub.cli import database
+from hub.cli.restoring import restored_file
 from hub.env import Env, env
 from tenants.db.roles import check_login
 
@@ -24,6 +25,7 @@ def prepare(found: Env) -> dict[str, object]:
     database.set_up_django()
     if found.owner_dsn is not None and database.pending(found):
         database.migrate(found)
+    restored_file(found.layout).unlink(missing_ok=True)  # from now on rows may come and go
     seeded: object = None
     if find_spec("hub.seed") is not None:
         seeded = import_module("hub.seed").seed_demo()

@@ -1,27 +1,27 @@
 """What memory holds of a session or a subject, in the clear, and its erasure."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import structlog
-from django.db import connection, transaction
-from redis.exceptions import RedisError
+from psycopg import AsyncConnection
 
 from hub.cli.output import CommandFailed
 from memory.cells import cell
+from memory.embeddings.base import NoEmbedder
+from memory.memory import Memory
 from memory.models import MemoryBatch, MemoryLine, Summary
 from memory.packing import unpack_lines
 from memory.store import open_line
 from tenants.context import tenant_scope
-from tenants.redis import connect_sync
+from tenants.redis import connect
 
 if TYPE_CHECKING:
     from memory.types import Line
     from tenants.crypto import Vault
 
-log = structlog.get_logger(__name__)
 PAGE = 200
 _LOCK = """
 SELECT id, subject_id FROM session WHERE id = %(session)s OR (%(session)s::uuid IS NULL AND subject_id = %(subject)s)
@@ -88,39 +88,34 @@ def lines(whose: Whose, vault: "Vault") -> Iterator[dict[str, Any]]:
 def erase(whose: Whose, *, redis_url: str) -> dict[str, int]:
     """Delete it all for good, and make every process read again; what is stored as messages stays.
 
-    Sessions' versions rise, so that no warm copy counts any more. Redis is told where it answers; where it does not,
-    its copies end with their own life of two hours, and a stopped embedded Redis forgets by itself.
+    Redis is told where it answers; where it does not, its copies end with their own life of two hours, and a stopped
+    embedded Redis forgets by itself.
     """
-    with tenant_scope(whose.tenant_id), transaction.atomic():
-        sessions = _lock_sessions(whose)
-        # Batches first: a worker that is summarising finds its order gone and stores nothing.
-        MemoryBatch.objects.filter(**whose.filters).delete()
-        gone = MemoryLine.objects.filter(**whose.filters).delete()[0]
-        told = Summary.objects.filter(**whose.filters).delete()[0]
-    _drop_copies(whose.tenant_id, sessions, redis_url)
-    return {"lines": gone, "summaries": told, "sessions": len(sessions)}
+    return asyncio.run(_erase(whose, redis_url))
 
 
-def _lock_sessions(whose: Whose) -> list[tuple[UUID, UUID]]:
-    with connection.cursor() as cursor:
-        cursor.execute(_LOCK, {"session": whose.session_id, "subject": whose.subject_id})
-        found: list[tuple[UUID, UUID]] = cursor.fetchall()
-        cursor.execute("UPDATE session SET version = version + 1 WHERE id = ANY(%s)", ([row[0] for row in found],))
-    return found
+async def _erase(whose: Whose, redis_url: str) -> dict[str, int]:
+    from hub.cli.probing import opened_pools
 
+    sessions: list[tuple[UUID, UUID]] = []
 
-def _drop_copies(tenant_id: UUID, sessions: list[tuple[UUID, UUID]], redis_url: str) -> None:
-    names = [f"memory:{tenant_id}:buffer:{session_id}" for session_id, _ in sessions]
-    names += [f"memory:{tenant_id}:recall:{subject}" for subject in {subject for _, subject in sessions}]
-    if not names:
-        return
-    client = connect_sync(redis_url, size=1)
+    async def void(conn: AsyncConnection[Any]) -> list[tuple[UUID, UUID]]:
+        named = {"session": whose.session_id, "subject": whose.subject_id}
+        sessions.extend(await (await conn.execute(_LOCK, named)).fetchall())
+        await conn.execute(
+            "UPDATE session SET version = version + 1 WHERE id = ANY(%s)", ([one for one, _ in sessions],)
+        )
+        return sessions
+
+    client = connect(redis_url, size=1)
     try:
-        client.delete(*names)
-    except RedisError as error:
-        log.info("memory_copies_left_to_expire", reason=type(error).__name__)
+        async with opened_pools() as (pools, vault):
+            memory = Memory(pools=pools, vault=vault, embedder=NoEmbedder(), redis=client)
+            named = {"subject_id": whose.subject_id, "session_id": whose.session_id}
+            gone = await memory.erase(whose.tenant_id, **named, first=void)
     finally:
-        client.close()
+        await client.aclose()
+    return {"lines": gone.lines, "summaries": gone.summaries, "sessions": len(sessions)}
 
 
 def _summary(row: Summary, vault: "Vault", *, with_lines: bool) -> dict[str, Any]:

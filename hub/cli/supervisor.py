@@ -12,6 +12,7 @@ from importlib.util import find_spec
 
 import structlog
 
+from hub.cli.celery_line import celery_line
 from hub.cli.children import Child, Children
 from hub.cli.output import CommandFailed, Output
 from hub.embedded import Servers
@@ -130,16 +131,10 @@ class Supervisor:
             )
         if find_spec("hub.celery") is None:
             return children
-        celery = ["--quiet", "--app=hub.celery"]
-        level = f"--loglevel={env.log_level}"
-        if env.role in {"all", "worker"}:
-            alone = ["--without-gossip", "--without-mingle"]  # workers need not know each other, rows decide
-            work = [*celery, "worker", f"--concurrency={env.workers}", level, *alone]
-            children.append(Child("worker", "celery", work, environment=environment))
-        if env.role in {"all", "beat"}:
-            # No pid file: the folder's lock already says that there is one beat, and a stale file would stop it.
-            beat = [*celery, "beat", f"--schedule={env.layout.root / 'beat'}", "--pidfile=", level]
-            children.append(Child("beat", "celery", beat, environment=environment))
+        for role in ("worker", "beat"):
+            if env.role in {"all", role}:
+                arguments = ["--quiet", "--app=hub.celery", *celery_line(role, env)]
+                children.append(Child(role, "celery", arguments, environment=environment))
         return children
 
     async def _first_answer(self, env: Env) -> None:

@@ -11,11 +11,12 @@ from typing import Any, Self
 import aiohttp
 import orjson
 
-from hub.cli.output import CommandFailed
+from hub.cli.output import CommandFailed, Unreachable
 
 CONNECT_SECONDS = 10.0
 MAX_FRAME = 4 << 20
 RECONNECTS = 10
+QUIET_SECONDS = 0.4
 Show = Callable[[str, dict[str, Any]], None]
 """Sees the type and the content of each frame on the way to an answer."""
 
@@ -65,11 +66,37 @@ class Talk:
             except (SocketLost, aiohttp.ClientError) as lost:
                 show("lost", {"reason": str(lost)})
                 await self._reopen()
-        raise CommandFailed("the connection was lost again and again")
+        raise Unreachable("the connection was lost again and again")
 
     async def stop(self) -> None:
         """End the running answer."""
         await self._send(type="stop")
+
+    async def anew(self) -> None:
+        """Begin again as somebody new: another visitor, another conversation."""
+        if self._socket is not None:
+            await self._socket.close()
+        self.token = self.session = self.cursor = ""
+        await self._open()
+
+    async def backlog(self) -> list[dict[str, Any]]:
+        """The messages that a returning visitor is sent at once, as far as they come within a quiet moment."""
+        found: list[dict[str, Any]] = []
+        if self._socket is None:
+            return found
+        while True:
+            try:
+                message = await self._socket.receive(timeout=QUIET_SECONDS)
+            except TimeoutError:
+                return found
+            if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                return found
+            frame: dict[str, Any] = orjson.loads(message.data)
+            self.cursor = frame.get("cursor", self.cursor)
+            if frame["type"] == "message":
+                found.append(frame["message"])
+            elif frame["type"] == "ping":
+                await self._send(type="pong")
 
     async def _answer(self, client_id: str, show: Show) -> dict[str, Any]:
         asked: int | None = None
@@ -112,7 +139,7 @@ class Talk:
             except CommandFailed:
                 continue
             return
-        raise CommandFailed(f"{self.address} does not answer any more")
+        raise Unreachable(f"{self.address} does not answer any more")
 
     async def _open(self) -> None:
         assert self._http is not None  # noqa: S101 - set by __aenter__
@@ -124,7 +151,7 @@ class Talk:
         except aiohttp.WSServerHandshakeError as refused:
             raise CommandFailed(f"{self.address} refuses: HTTP {refused.status}") from refused
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise CommandFailed(f"no hub answers at {self.address}; start it with: hub up") from error
+            raise Unreachable(f"no hub answers at {self.address}; start it with: hub up") from error
 
     async def _welcome(self) -> None:
         assert self._socket is not None  # noqa: S101 - just made

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from hub.pipeline.stream import Cursor, StreamEvent, TooSlow
+from hub.pipeline.chat import Said
+from hub.pipeline.stream import Cursor, StreamEvent, TooSlow, Watch
 
 if TYPE_CHECKING:
     from hub.runtime import Runtime
@@ -42,19 +44,21 @@ Piece = Text | Void | Done
 class Follower:
     """Picks the events of one message's turn out of its session's stream.
 
+    `watch`: one that began at the message (see `Chat.ask`), so that nothing has to be read; it stays the caller's.
     `alone`: the message is the only one its session will ever have, so every turn there is its own.
     """
 
     def __init__(
-        self, runtime: "Runtime", *, tenant_id: UUID, session_id: UUID, message_id: UUID, seq: int, alone: bool = False
+        self, runtime: "Runtime", *, tenant_id: UUID, said: Said, watch: Watch | None = None, alone: bool = False
     ) -> None:
         self._runtime = runtime
         self._tenant_id = tenant_id
-        self._session_id = session_id
-        self._message_id = message_id
-        self._cursor = Cursor(seq)
+        self._session_id = said.session_id
+        self._message_id = said.message_id
+        self._cursor = Cursor(said.seq)
+        self._watch = watch
         self._alone = alone
-        self._turn = ""
+        self._turn = "" if said.turn_id is None else str(said.turn_id)
         self._mine = alone
 
     async def pieces(self) -> AsyncIterator[Piece]:
@@ -62,7 +66,7 @@ class Follower:
         slow = 0
         while slow < _MOST_RETURNS:
             try:
-                async with self._runtime.chat.watch(self._tenant_id, self._session_id, self._cursor) as events:
+                async with self._watching() as events:
                     async for event in _while_it_speaks(aiter(events)):
                         self._cursor = event.cursor
                         for piece in await self._read(event):
@@ -72,6 +76,15 @@ class Follower:
             except TooSlow:
                 slow += 1
         raise TooSlow
+
+    @asynccontextmanager
+    async def _watching(self) -> AsyncIterator[Watch]:
+        begun, self._watch = self._watch, None
+        if begun is not None:
+            yield begun
+            return
+        async with self._runtime.chat.watch(self._tenant_id, self._session_id, self._cursor) as watch:
+            yield watch
 
     async def done(self, seconds: float) -> Mapping[str, Any] | None:
         """The stored answer, or None when it is not there within the limit."""

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from hub.edges.guard import Refused
 from hub.models import Connection
+from hub.pipeline.changed import Change
 from hub.pipeline.connections import LiveConnection, seal_credentials
 from hub.pipeline.inbox import AWAY
 from tenants.context import tenant_scope
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 CHANNEL: Final = "api"
 LIFE_SECONDS: Final = 5.0
 MOST: Final = 10_000
+# An operator may make further ones, so no index can say that there is one: the agent's lock makes the first one once.
+_ONE_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtextextended('api connection of ' || %s, 0))"
 _AGENTS: Final = """
 SELECT a.id, a.name, extract(epoch FROM a.created)::bigint, c.id
 FROM agent a
@@ -47,6 +50,8 @@ _making = asyncio.Lock()
 
 async def agents(runtime: "Runtime", grant: KeyGrant) -> list[ApiAgent]:
     """The agents that the key may call, at most five seconds old. Raises Refused (503)."""
+    if _forget not in runtime.forgetting:
+        runtime.forgetting.append(_forget)
     known = _known.get(grant.tenant_id)
     if known is None or known[0] < time.monotonic():
         known = (time.monotonic() + LIFE_SECONDS, await _read(runtime, grant.tenant_id))
@@ -77,6 +82,11 @@ async def connection(runtime: "Runtime", grant: KeyGrant, model: str) -> LiveCon
     return live
 
 
+def _forget(change: Change) -> None:
+    if change.kind in ("agent", "connection"):
+        _known.pop(change.tenant_id, None)
+
+
 def _away() -> Refused:
     return Refused(503, "unavailable", "please try again shortly", wait=1.0)
 
@@ -98,7 +108,9 @@ async def _make(runtime: "Runtime", tenant_id: UUID, agent: ApiAgent) -> UUID:
 
 
 def _find_or_make(runtime: "Runtime", tenant_id: UUID, agent: ApiAgent) -> UUID:
-    with tenant_scope(tenant_id), transaction.atomic():
+    """The agent's oldest `api` connection, made where there is none, however many processes ask at once."""
+    with tenant_scope(tenant_id), transaction.atomic(), connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute(_ONE_AT_A_TIME, (str(agent.id),))
         found: Connection | None = Connection.objects.filter(channel=CHANNEL, agent_id=agent.id).order_by("id").first()
         if found is None:
             found = Connection(tenant_id=tenant_id, channel=CHANNEL, name=f"API: {agent.name}"[:120], agent_id=agent.id)

@@ -11,6 +11,7 @@ import structlog
 
 from hub.edges.guard import Refused
 from hub.edges.http import Header
+from hub.pipeline.changed import Change
 from hub.pipeline.inbox import AWAY
 from tenants import keys
 from tenants.keys import KeyGrant
@@ -32,6 +33,7 @@ class ApiKeys:
     def __init__(self) -> None:
         self._grants: OrderedDict[bytes, tuple[float, KeyGrant | None]] = OrderedDict()
         self._touching: set[asyncio.Task[None]] = set()
+        self._forgotten = 0
 
     async def admit(self, runtime: "Runtime", authorization: str, *, scope: str) -> KeyGrant:
         """The grant of a bearer key. Raises Refused: 401 without a valid key, 403 without the scope or
@@ -46,20 +48,34 @@ class ApiKeys:
             raise Refused(403, "scope_missing", f"this API key lacks the scope {scope!r}")
         return grant
 
+    def forget(self, change: Change) -> None:
+        """A key was revoked or changed: all of its tenant are read again."""
+        if change.kind not in ("key", "tenant"):
+            return
+        self._forgotten += 1
+        for digest in [
+            key for key, (_, found) in self._grants.items() if found and found.tenant_id == change.tenant_id
+        ]:
+            del self._grants[digest]
+
     async def _find(self, runtime: "Runtime", key: str) -> KeyGrant | None:
+        if self.forget not in runtime.forgetting:
+            runtime.forgetting.append(self.forget)
         digest = hashlib.sha256(key.encode("latin-1", "replace")).digest()
         now = time.monotonic()
         known = self._grants.get(digest)
         if known is not None and known[0] > now:
             return known[1]
+        before = self._forgotten
         try:
             grant = await keys.find_by_secret(runtime.pools, key)
         except AWAY:
             raise Refused(503, "unavailable", "please try again shortly", wait=1.0) from None
-        self._grants[digest] = (now + (UNKNOWN_SECONDS if grant is None else LIFE_SECONDS), grant)
-        self._grants.move_to_end(digest)
-        if len(self._grants) > MOST:
-            self._grants.popitem(last=False)
+        if before == self._forgotten:  # else it may have been read before it was revoked
+            self._grants[digest] = (now + (UNKNOWN_SECONDS if grant is None else LIFE_SECONDS), grant)
+            self._grants.move_to_end(digest)
+            if len(self._grants) > MOST:
+                self._grants.popitem(last=False)
         if grant is not None:
             task = asyncio.create_task(_touch(runtime, grant))
             self._touching.add(task)

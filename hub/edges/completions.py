@@ -1,35 +1,39 @@
 """The OpenAI-compatible door: `/v1/chat/completions` and `/v1/models`, raw ASGI.
 
 The new message is the last user or tool message. With `X-Hub-Session` or `user` the hub's own history and memory count;
-with neither the call is stateless and the client's messages are the history. A client that leaves does not end its
-turn, and `Idempotency-Key` gives a second request the answer of the first.
+with neither the call is stateless and the client's messages are the history. Within a session the results of several
+tool calls go on with the turn that asked for them. A client that leaves does not end its turn, and `Idempotency-Key`
+gives a second request the answer of the first, or a refusal when it asks something else.
 """
 
 import asyncio
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import structlog
 
-from hub.edges import apiagents
+from hub.edges import apiagents, rates
 from hub.edges import openai_wire as wire
 from hub.edges.answers import Done, Follower, Shown
 from hub.edges.apikeys import CHALLENGE, KEYS
 from hub.edges.guard import API_BODY, ClientGone, Refused, read_body, request_headers, require_method, until_gone
-from hub.edges.http import Receive, Scope, Send, end_stream, more, respond, respond_json, start_stream
+from hub.edges.http import Header, Receive, Scope, Send, end_stream, more, respond, respond_json, start_stream
 from hub.edges.visit import storage
+from hub.pipeline.chat import Said
 from hub.pipeline.connections import LiveConnection
-from hub.pipeline.stream import TooSlow
+from hub.pipeline.errors import Unavailable
+from hub.pipeline.inbox import AWAY
+from hub.pipeline.stream import TooSlow, Watch
 from hub.runtime import get_runtime
 from tenants.ids import uuid7
 from tenants.keys import KeyGrant
 
 if TYPE_CHECKING:
-    from hub.pipeline.chat import Said
     from hub.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -53,6 +57,10 @@ class Place:
     sender: str
     client_id: str
     stateless: bool
+    once: str = ""
+    """What makes a repetition recognisable wherever it is said; empty without an `Idempotency-Key`."""
+    digest: str = ""
+    """Of what was asked, to tell a repetition from another request under the same key."""
 
 
 async def completions(scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,25 +70,19 @@ async def completions(scope: Scope, receive: Receive, send: Send) -> None:
         require_method(scope, "POST")
         headers = request_headers(scope)
         runtime = await get_runtime()
-        grant = await KEYS.admit(runtime, headers.get("authorization", ""), scope="chat")
+        grant = await _admit(runtime, headers, started)
+        _require_json(headers)
         call = wire.parse_call(await read_body(headers, receive, limit=API_BODY))
         connection = await apiagents.connection(runtime, grant, call.model)
         place = _place(headers, call, grant)
-        said = await _say(runtime, connection, call, place)
-        follower = Follower(
-            runtime,
-            tenant_id=connection.tenant_id,
-            session_id=said.session_id,
-            message_id=said.message_id,
-            seq=said.seq,
-            alone=place.stateless,
-        )
-        if call.stream:
-            answer = _stream(call, said.message_id, follower, started)
-        else:
-            limit = float(getattr(connection.adapter.credentials, "wait_limit", 120.0))
-            answer = _whole(call, said.message_id, follower, started, seconds=limit)
-        await _unless_gone(answer, receive)
+        async with _asked(runtime, connection, call, place) as (said, watch):
+            follower = Follower(runtime, tenant_id=connection.tenant_id, said=said, watch=watch, alone=place.stateless)
+            if call.stream:
+                answer = _stream(call, said.message_id, follower, started)
+            else:
+                limit = float(getattr(connection.adapter.credentials, "wait_limit", 120.0))
+                answer = _whole(call, said.message_id, follower, started, seconds=limit)
+            await _unless_gone(answer, receive)
     except Refused as refused:
         await _refuse(started, refused)
     except (ClientGone, OSError):
@@ -97,16 +99,16 @@ async def models(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: A
     try:
         require_method(scope, "GET")
         runtime = await get_runtime()
-        grant = await KEYS.admit(runtime, request_headers(scope).get("authorization", ""), scope="chat")
+        grant = await _admit(runtime, request_headers(scope), started)
         found = [
             {"id": agent.name, "object": "model", "created": agent.created, "owned_by": "hub"}
             for agent in await apiagents.agents(runtime, grant)
         ]
         name = scope["path"].removeprefix("/v1/models").strip("/")
         if not name:
-            await respond_json(send, 200, {"object": "list", "data": found})
+            await respond_json(send, 200, {"object": "list", "data": found}, headers=started.headers)
             return
-        await respond_json(send, 200, _one(found, name))
+        await respond_json(send, 200, _one(found, name), headers=started.headers)
     except Refused as refused:
         await _refuse(started, refused)
     except OSError:
@@ -126,6 +128,8 @@ class _Started:
     def __init__(self, send: Send) -> None:
         self.send = send
         self.streaming = False
+        self.headers: list[Header] = []
+        """What every answer to this caller carries."""
 
     async def more(self, data: bytes) -> None:
         """Send a piece; a client that takes nothing for half a minute counts as gone."""
@@ -133,17 +137,37 @@ class _Started:
             async with asyncio.timeout(SEND_SECONDS):
                 if not self.streaming:
                     self.streaming = True
-                    await start_stream(self.send)
+                    await start_stream(self.send, headers=self.headers)
                 await more(self.send, data)
         except TimeoutError:
             raise ClientGone from None
+
+
+async def _admit(runtime: "Runtime", headers: Mapping[str, str], started: _Started) -> KeyGrant:
+    """The caller, one request counted. Raises Refused: as `ApiKeys.admit`, and 429."""
+    grant = await KEYS.admit(runtime, headers.get("authorization", ""), scope="chat")
+    try:
+        allowance = await rates.spend(runtime, grant.tenant_id, f"key {grant.id}")
+    except AWAY:
+        raise Refused(503, "unavailable", "please try again shortly", wait=1.0) from None
+    started.headers = rates.as_bytes(allowance.openai_headers())
+    if allowance.exceeded:
+        raise Refused(429, "rate_limit_exceeded", "too many requests in this minute", wait=float(allowance.resets))
+    return grant
+
+
+def _require_json(headers: Mapping[str, str]) -> None:
+    # Clients that name no type, or the one that a bare HTTP library fills in, are read as JSON all the same.
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind.startswith("multipart/") or kind == "application/x-www-form-urlencoded":
+        raise Refused(415, "unsupported_media_type", "the body must be application/json")
 
 
 async def _refuse(started: _Started, refused: Refused) -> None:
     if started.streaming:
         await end_stream(started.send, wire.Chunks.error(refused))
         return
-    headers = [*refused.headers, *([CHALLENGE] if refused.status == 401 else [])]
+    headers = [*started.headers, *refused.headers, *([CHALLENGE] if refused.status == 401 else [])]
     await respond(started.send, refused.status, wire.error_body(refused), headers=headers)
 
 
@@ -156,38 +180,75 @@ def _place(headers: Mapping[str, str], call: wire.Call, grant: KeyGrant) -> Plac
         conversation = f"call:{_digest(str(grant.id), once) if once else uuid7().hex}"
     else:
         conversation = f"session:{session}" if session else f"user:{call.user}"
-    client_id = f"once:{_digest(conversation, str(grant.id), once)}" if once else uuid7().hex
-    return Place(conversation, f"user:{call.user}" if call.user else f"key:{grant.id}", client_id, stateless)
+    sender = f"user:{call.user}" if call.user else f"key:{grant.id}"
+    if not once:
+        return Place(conversation, sender, uuid7().hex, stateless)
+    name = f"once:{_digest(str(grant.id), once)}"
+    return Place(conversation, sender, name, stateless, once=name, digest=_digest(conversation, wire.asked(call)))
 
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
 
 
-async def _say(runtime: "Runtime", connection: LiveConnection, call: wire.Call, place: Place) -> "Said":
-    options, last = dict(call.options), call.last
-    if place.stateless or call.results > 1:
-        # Results of several calls belong to one turn, and a turn here takes one message: the others go along.
+@asynccontextmanager
+async def _asked(
+    runtime: "Runtime", connection: LiveConnection, call: wire.Call, place: Place
+) -> AsyncIterator[tuple[Said, Watch]]:
+    """The message, stored, and a watch of its answer."""
+    last = call.last
+    async with AsyncExitStack() as stack:
+        with storage():
+            said, watch = await stack.enter_async_context(
+                runtime.chat.ask(
+                    connection,
+                    conversation=place.conversation,
+                    sender_id=place.sender,
+                    client_id=place.client_id,
+                    text=wire.text_of(last),
+                    attachments=wire.images_of(last),
+                    role=last["role"],
+                    tool_call_id=last.get("tool_call_id", "") if last["role"] == "tool" else "",
+                    options=_options(call, place),
+                    ephemeral=place.stateless,
+                    once=place.once,
+                )
+            )
+        if said.duplicate:
+            await _same(runtime, connection, said, place)
+        _admitted(said)
+        yield said, watch
+
+
+def _options(call: wire.Call, place: Place) -> dict[str, Any]:
+    options = dict(call.options)
+    if place.stateless:
         options["history"] = list(call.messages[:-1])
-    with storage():
-        said = await runtime.chat.say(
-            connection,
-            conversation=place.conversation,
-            sender_id=place.sender,
-            client_id=place.client_id,
-            text=wire.text_of(last),
-            attachments=wire.images_of(last),
-            role=last["role"],
-            tool_call_id=last.get("tool_call_id", "") if last["role"] == "tool" else "",
-            options=options,
-            ephemeral=place.stateless,
-        )
+    elif results := call.results:
+        # Results of several calls belong to one turn, and a turn here takes one message: the others go along.
+        options["results"] = [{"id": item["tool_call_id"], "text": wire.text_of(item)} for item in results]
+    if place.digest:
+        options["digest"] = place.digest
+    return options
+
+
+def _admitted(said: Said) -> None:
+    """Raises Refused for a message that gets no answer."""
     if said.status == "refused":
         wait = 3600.0 if said.reason == "tokens_per_day" else 60.0
         raise Refused(429, "insufficient_quota", _REFUSALS.get(said.reason, "the quota is used up"), wait=wait)
     if said.status == "noted":
         raise Refused(409, "session_with_human", "a person has taken over this session; no answer is written")
-    return said
+
+
+async def _same(runtime: "Runtime", connection: LiveConnection, said: Said, place: Place) -> None:
+    """Raises Refused (422) when the key's first request asked something else."""
+    try:
+        first = await runtime.chat.body(connection, said)
+    except Unavailable as error:
+        raise Refused(503, "unavailable", "please try again shortly", wait=error.retry_after) from error
+    if first is None or first.options.get("digest") != place.digest:
+        raise Refused(422, "idempotency_key_reused", "this Idempotency-Key was used for another request")
 
 
 async def _unless_gone(work: Any, receive: Receive) -> None:
@@ -209,7 +270,9 @@ async def _whole(call: wire.Call, message_id: UUID, follower: Follower, started:
     if message is None:
         raise Refused(504, "answer_late", "the answer takes longer than this call may wait; stream it instead")
     ident = f"chatcmpl-{message_id.hex}"
-    await respond(started.send, 200, wire.completion(ident, int(time.time()), call.model, message))
+    await respond(
+        started.send, 200, wire.completion(ident, int(time.time()), call.model, message), headers=started.headers
+    )
 
 
 async def _stream(call: wire.Call, message_id: UUID, follower: Follower, started: _Started) -> None:

@@ -10,10 +10,12 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from channels_adapters.registry import adapters
+from hub.backlog import Backlog
 from hub.edges.doors import DOORS
 from hub.edges.guard import COUNTERS, Refused, request_headers
 from hub.edges.http import Receive, Scope, Send, respond, respond_json
 from hub.env import env
+from hub.runtime import current_runtime
 
 WEBHOOKS: Final = Counter(
     "hub_webhooks_total", "Webhooks answered, by channel and class of answer.", ["channel", "answer"]
@@ -24,6 +26,11 @@ WEBHOOK_SECONDS: Final = Histogram(
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 20),
 )
 
+REQUESTS: Final = Counter(
+    "hub_http_requests_total", "Requests answered, by door and class of answer.", ["door", "answer"]
+)
+BACKLOG: Final = Backlog()
+
 
 def known_channel(text: str) -> str:
     """A channel's slug as a label; anything else is `-`, so that labels stay few."""
@@ -33,6 +40,30 @@ def known_channel(text: str) -> str:
 class _Open(Collector):
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("hub_chat_doors", "Open chat sockets and event streams.", value=len(DOORS))
+
+
+class _Process(Collector):
+    """What the process's runtime counts by itself, read when somebody looks."""
+
+    def collect(self) -> Iterator[Metric]:
+        runtime = current_runtime()
+        if runtime is None or not runtime.started:
+            return
+        lookups = CounterMetricFamily("hub_l1_lookups", "Look-ups of warm states, by result.", labels=["result"])
+        for result in ("hits", "misses", "stale", "evicted"):
+            lookups.add_metric([result], getattr(runtime.agents.warm, result))
+        yield lookups
+        calls = CounterMetricFamily("hub_model_attempts", "Attempts to call a model, by outcome.", labels=["outcome"])
+        for outcome, count in runtime.agents.calls.outcomes.items():
+            calls.add_metric([outcome], count)
+        yield calls
+        if runtime.runner is not None:
+            most = runtime.env.turn_concurrency
+            yield GaugeMetricFamily("hub_turns_capacity", "Turns that this process works on at most.", value=most)
+        pools = GaugeMetricFamily("hub_pool_connections", "Database connections.", labels=["pool", "state"])
+        for (pool, state), count in runtime.pools.sizes().items():
+            pools.add_metric([pool, state], count)
+        yield pools
 
 
 class _PerConnection(Collector):
@@ -46,6 +77,8 @@ class _PerConnection(Collector):
 
 
 REGISTRY.register(_Open())
+REGISTRY.register(_Process())
+REGISTRY.register(BACKLOG)
 _details = CollectorRegistry()
 _details.register(_PerConnection())
 
@@ -69,5 +102,8 @@ async def metrics(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: 
     if not seen:
         await respond_json(send, 404, {"error": {"code": "not_found", "message": "there is nothing here"}})
         return
+    runtime = current_runtime()
+    if runtime is not None and runtime.started:
+        await BACKLOG.refresh(runtime.pools)
     body = generate_latest(REGISTRY) + generate_latest(_details)
     await respond(send, 200, body, media_type=CONTENT_TYPE_LATEST.encode())

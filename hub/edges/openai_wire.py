@@ -15,6 +15,8 @@ from hub.edges.guard import Refused
 MAX_MESSAGES: Final = 2048
 MAX_TOOLS: Final = 128
 MAX_NAME: Final = 128
+MAX_DEPTH: Final = 100
+"""Levels of nesting; the encoder that stores what is asked takes 254 with what is put around it."""
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool"})
 _UNSUPPORTED: Final = ("audio", "logprobs", "top_logprobs", "functions", "function_call")
 _FINISH: Final = {"length": "length", "tool_calls": "tool_calls", "blocked": "content_filter"}
@@ -39,12 +41,15 @@ class Call:
         return self.messages[-1]
 
     @property
-    def results(self) -> int:
-        """How many tool results end the messages."""
-        count = 0
-        while count < len(self.messages) and self.messages[-1 - count]["role"] == "tool":
-            count += 1
-        return count
+    def results(self) -> Sequence[Mapping[str, Any]]:
+        """Tool results ahead of the new message that no answer has followed yet, in the client's order."""
+        found: list[Mapping[str, Any]] = []
+        for message in reversed(self.messages[:-1]):
+            if message["role"] == "assistant":
+                break
+            if message["role"] == "tool":
+                found.append(message)
+        return found[::-1]
 
 
 def _bad(message: str, param: str) -> Refused:
@@ -57,6 +62,8 @@ def parse_call(body: bytes) -> Call:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
         raise Refused(400, "invalid_json", "the body is not valid JSON") from None
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _too_deep(found):
+        raise Refused(400, "invalid_json", f"the body is nested deeper than {MAX_DEPTH} levels")
     if not isinstance(found, dict):
         raise Refused(400, "invalid_json", "the body must be a JSON object")
     model, user = found.get("model"), found.get("user") or ""
@@ -74,6 +81,26 @@ def parse_call(body: bytes) -> Call:
         user=user,
         options=_options(found),
     )
+
+
+def _too_deep(found: object) -> bool:
+    level = [found]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for item in level
+            if isinstance(item, dict | list)
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def asked(call: Call) -> str:
+    """What a request asks, however it was written; whether the answer is streamed makes no difference."""
+    what = [call.model, list(call.messages), call.user, dict(call.options)]
+    return orjson.dumps(what, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _refuse_unsupported(found: Mapping[str, Any]) -> None:
@@ -103,9 +130,10 @@ def _messages(found: object) -> Sequence[Mapping[str, Any]]:
 
 
 def _message(item: object, place: str) -> Mapping[str, Any]:
-    if not isinstance(item, dict) or item.get("role") not in _ROLES:
+    role = item.get("role") if isinstance(item, dict) else None
+    if not isinstance(item, dict) or not isinstance(role, str) or role not in _ROLES:
         raise _bad(f"{place}.role must be system, developer, user, assistant or tool", f"{place}.role")
-    role, content = item["role"], item.get("content")
+    content = item.get("content")
     if not (isinstance(content, str) or (content is None and role == "assistant")):
         _check_parts(content, place)
     if role == "tool" and not (isinstance(item.get("tool_call_id"), str) and item["tool_call_id"]):

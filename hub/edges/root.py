@@ -15,6 +15,7 @@ from hub.edges.completions import completions, models
 from hub.edges.health import health
 from hub.edges.http import Receive, Scope, Send, respond_json
 from hub.edges.metrics import metrics
+from hub.edges.rest.door import guarded
 from hub.edges.sse import ChatStream, speak
 from hub.edges.webhooks import webhooks
 from hub.runtime import current_runtime, get_runtime
@@ -70,6 +71,7 @@ class Root:
 
     def __init__(self, pages: Any) -> None:
         self._pages: App = pages
+        self._api: App = guarded(pages)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request or socket, or live as long as the server."""
@@ -88,7 +90,7 @@ class Root:
         for prefix, app in _PREFIXED:
             if path.startswith(prefix):
                 return app
-        return self._pages
+        return self._api if path.startswith("/api/") else self._pages
 
 
 async def _socket(scope: Scope, receive: Receive, send: Send) -> None:

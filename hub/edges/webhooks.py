@@ -1,11 +1,10 @@
 """The platforms' door: `POST|GET /webhooks/<channel>/<public id>`, raw ASGI, acknowledged only after the commit."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 import structlog
 
@@ -25,10 +24,9 @@ from hub.edges.guard import COUNTERS, WEBHOOK_BODY, ClientGone, Refused, read_bo
 from hub.edges.http import Receive, Scope, Send, respond, respond_json
 from hub.edges.visit import storage
 from hub.pipeline import crash
-from hub.pipeline.bodies import clean
 from hub.pipeline.connections import LiveConnection
 from hub.pipeline.inbox import AWAY
-from hub.pipeline.inline import Waiting
+from hub.pipeline.inline import Taken
 from hub.runtime import get_runtime
 from tenants.ids import uuid7
 
@@ -41,9 +39,8 @@ MARGIN_SECONDS: Final = 0.25
 """Kept back from an adapter's deadline for the way of the answer."""
 
 
-HANDED_SECONDS: Final = 2.0
-"""What an answer that was handed to the response may take to be stored."""
-_DELIVERIES: Final = "SELECT 1 FROM delivery WHERE turn_id = %s LIMIT 1"
+HOLD_SECONDS: Final = 0.5
+"""How long after its response was given up an answer is still not delivered: it may just have been taken."""
 
 
 async def webhooks(scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,13 +51,16 @@ async def webhooks(scope: Scope, receive: Receive, send: Send) -> None:
         channel, _, public_id = scope["path"].removeprefix("/webhooks/").partition("/")
         runtime, connection = await _connection(channel, public_id)
         request = await _freeze(scope, receive, runtime)
-        response = await _answer(runtime, connection, request)
+        response, taken = await _answer(runtime, connection, request)
         crash.point("webhook.before_answer")
         COUNTERS.note(connection.channel, connection.id, f"status_{response.status}")
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
         media = next((value for name, value in headers if name.lower() == b"content-type"), b"text/plain")
         rest = [header for header in headers if header[0].lower() not in (b"content-type", b"content-length")]
         await respond(send, response.status, response.body, media_type=media, headers=rest)
+        if taken is not None:
+            crash.point("inline.before_settle")
+            runtime.inline.sent(taken)
         metrics.WEBHOOKS.labels(channel, _class(response.status)).inc()
         metrics.WEBHOOK_SECONDS.observe(time.perf_counter() - started)
     except Refused as refused:
@@ -113,7 +113,9 @@ async def _freeze(scope: Scope, receive: Receive, runtime: "Runtime") -> Webhook
     )
 
 
-async def _answer(runtime: "Runtime", connection: LiveConnection, request: WebhookRequest) -> WebhookResponse:
+async def _answer(
+    runtime: "Runtime", connection: LiveConnection, request: WebhookRequest
+) -> tuple[WebhookResponse, Taken | None]:
     try:
         await _verify(runtime, connection, request)
         events = connection.adapter.parse(request)
@@ -126,14 +128,16 @@ async def _answer(runtime: "Runtime", connection: LiveConnection, request: Webho
     if not connection.listening:
         # The platform is answered as usual, so that it does not give the webhook up; nothing is promised to anybody.
         COUNTERS.note(connection.channel, connection.id, "paused")
-        return connection.adapter.acknowledge(request, events, [Outcome.IGNORED] * len(events))
-    with _held(runtime, connection, events) as held:
-        with storage():
-            outcomes = await runtime.inbox.accept(connection, request, events)
-        for outcome in outcomes:
-            COUNTERS.note(connection.channel, connection.id, outcome.value)
-        answer = None if held is None else await _reply(runtime, connection, request, held)
-    return connection.adapter.acknowledge(request, events, outcomes, answer)
+        return connection.adapter.acknowledge(request, events, [Outcome.IGNORED] * len(events)), None
+    asked = _asked(connection, events)
+    until = request.received_at.timestamp() + connection.adapter.capabilities.sync_deadline - MARGIN_SECONDS
+    with storage():
+        hold = until + HOLD_SECONDS if asked is not None else 0.0
+        outcomes = await runtime.inbox.accept(connection, request, events, hold=hold)
+    for outcome in outcomes:
+        COUNTERS.note(connection.channel, connection.id, outcome.value)
+    answer, taken = (None, None) if asked is None else await _reply(runtime, connection, request, asked, until=until)
+    return connection.adapter.acknowledge(request, events, outcomes, answer), taken
 
 
 async def _verify(runtime: "Runtime", connection: LiveConnection, request: WebhookRequest) -> None:
@@ -162,53 +166,32 @@ def _identified(connection: LiveConnection, events: Sequence[InboundEvent]) -> N
             raise PayloadMalformed("meant for another application")
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+def _asked(connection: LiveConnection, events: Sequence[InboundEvent]) -> InboundMessage | None:
     """The message whose answer the response may carry."""
-
-    event: InboundMessage
-    waiting: Waiting
-
-
-@contextmanager
-def _held(runtime: "Runtime", connection: LiveConnection, events: Sequence[InboundEvent]) -> Iterator[_Held | None]:
-    """Hold the response open before anything is accepted, so that a quick turn already finds it waiting."""
-    asked = [event for event in events if isinstance(event, InboundMessage) and event.addressed]
-    if connection.adapter.capabilities.sync_reply == "none" or not asked:
-        yield None
-        return
-    with runtime.turns.ending.inline.hold(connection.id, clean(asked[-1].external_id)) as waiting:
-        yield _Held(asked[-1], waiting)
+    if connection.adapter.capabilities.sync_reply == "none":
+        return None
+    return next((e for e in reversed(events) if isinstance(e, InboundMessage) and e.addressed), None)
 
 
-async def _reply(runtime: "Runtime", connection: LiveConnection, request: WebhookRequest, held: _Held) -> Reply | None:
-    """The answer, where it is there before the deadline and goes out in no other way; else it is delivered later."""
-    waited = (datetime.now(UTC) - request.received_at).total_seconds()
-    left = connection.adapter.capabilities.sync_deadline - MARGIN_SECONDS - waited
+async def _reply(
+    runtime: "Runtime", connection: LiveConnection, request: WebhookRequest, asked: InboundMessage, *, until: float
+) -> tuple[Reply | None, Taken | None]:
+    """The answer, where it is there in time and goes out in no other way; else it is delivered later."""
     with storage():
-        said = await runtime.chat.find(connection, connection.adapter.dedupe_key(held.event, request))
+        said = await runtime.chat.find(connection, connection.adapter.dedupe_key(asked, request))
+    left = until - time.time()
     if said is None or left <= 0:
-        return None
-    follower = Follower(
-        runtime,
-        tenant_id=connection.tenant_id,
-        session_id=said.session_id,
-        message_id=said.message_id,
-        seq=said.seq,
-    )
+        return None, None
+    follower = Follower(runtime, tenant_id=connection.tenant_id, said=said)
     message = await follower.done(left)
-    if message is None and held.waiting.handed:
-        message = await follower.done(HANDED_SECONDS)
-    if message is None or not (held.waiting.handed or await _undelivered(runtime, connection, message)):
-        return None
-    return _as_reply(message, held.event.external_id)
-
-
-async def _undelivered(runtime: "Runtime", connection: LiveConnection, message: Mapping[str, Any]) -> bool:
-    """Whether a stored answer (to a request that is repeated) was never given to the outbox."""
-    async with runtime.pools.app(connection.tenant_id) as conn:
-        found = await (await conn.execute(_DELIVERIES, (message["turn_id"],))).fetchone()
-    return found is None
+    if message is None:
+        return None, None
+    try:
+        taken = await runtime.inline.take(said.session_id, UUID(str(message["turn_id"])))
+    except AWAY as error:  # it stays in the outbox
+        log.warning("answer_not_taken", reason=type(error).__name__)
+        taken = None
+    return (_as_reply(message, asked.external_id), taken) if taken is not None else (None, None)
 
 
 def _as_reply(message: Mapping[str, Any], external_id: str) -> Reply:

@@ -4,7 +4,7 @@ Two statements in one transaction: the first locks (quota, then sessions), the s
 the locks, finds turns and messages. A running turn whose lease ended is taken over and keeps its slot and its messages.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -147,6 +147,16 @@ WHERE q.tenant_id = x.tenant_id AND q.metric = 'concurrency'
 """
 
 
+_WAITING = """
+SELECT s.id FROM quota q, LATERAL (
+    SELECT x.id FROM session x
+    WHERE x.tenant_id = q.tenant_id AND x.due_at <= now() AND x.turn_id IS NULL AND x.due_turns > 0
+    ORDER BY x.due_at LIMIT greatest(coalesce(q.override, q.limit_value) - q.used, 0)
+) s
+WHERE q.metric = 'concurrency' AND q.tenant_id = ANY (%(tenants)s::uuid[]) AND coalesce(q.override, q.limit_value) >= 0
+"""
+
+
 class Claimer:
     """Leases turns as hub_queue for one worker."""
 
@@ -169,6 +179,11 @@ class Claimer:
         }
         async with self._connection.transaction() as conn:
             return await self._claim(conn, leased)
+
+    async def waiting(self, tenants: Iterable[UUID]) -> list[UUID]:
+        """Sessions that wait for a slot of their tenant, the longest first: as many as there are free slots."""
+        rows = await self._connection.fetch(_WAITING, {"tenants": literals.uuids(tenants)})
+        return [row[0] for row in rows]
 
     async def _claim(self, conn: AsyncConnection[tuple[object, ...]], parameters: dict[str, object]) -> list[Claimed]:
         rows = await (await conn.execute(_LEASE, parameters)).fetchall()

@@ -36,6 +36,8 @@ class PartRow:
     expires: datetime
     live: bool = False
     """The row exists already (the message is being written on the platform); it gets its last text."""
+    due: datetime | None = None
+    """Not sent before this: a response that is held open may take it until then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +70,17 @@ class Commit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """The reply is stored as `seq`; `sending` is the delivery leased to this worker; `more` turns wait."""
+    """The reply is stored as `seq`; `sending` is the delivery leased to this worker; `more` turns of it wait.
+
+    `crowded`: the tenant had no free slot until now, so that other sessions of its may wait.
+    """
 
     session_id: UUID
     seq: int
     version: int
     more: bool
     sending: UUID | None
+    crowded: bool
 
 
 Companion = Callable[[Connection, Sequence[Commit]], Awaitable[None]]
@@ -110,7 +116,7 @@ WITH input AS (
 ), ended AS (
     UPDATE turn t SET status = i.status, model = i.model, input_tokens = i.input_tokens,
         output_tokens = i.output_tokens, error = i.error, trace = i.trace::jsonb, partial = NULL,
-        first_token_at = i.first_token_at, finished_at = clock_timestamp()
+        journal = NULL, first_token_at = i.first_token_at, finished_at = clock_timestamp()
     FROM input i JOIN held h ON h.id = i.session_id WHERE t.id = i.turn_id
     RETURNING t.reserved, i.spent
 ), freed AS (
@@ -122,6 +128,7 @@ WITH input AS (
           FROM ended) x, tenant t
     WHERE q.tenant_id = %(tenant)s AND t.id = q.tenant_id
       AND (q.metric = 'concurrency' AND x.turns > 0 OR q.metric = 'tokens_per_day' AND (x.tokens > 0 OR x.spent > 0))
+    RETURNING q.metric = 'concurrency' AND coalesce(q.override, q.limit_value) BETWEEN 0 AND old.used AS was_full
 ), written AS (
     UPDATE delivery d SET part = p.part, final = p.final, status = 'sending', attempts = d.attempts + 1,
         message_id = p.message_id, lease_owner = %(worker)s, lease_until = now() + %(lease)s,
@@ -137,15 +144,15 @@ WITH input AS (
         live, receipt, detail, created)
     SELECT p.id, %(tenant)s, h.id, p.connection_id, i.turn_id, i.message_id, h.delivery_seq + p.nth, p.part_index,
            p.final, CASE WHEN now_ THEN 'sending' ELSE 'pending' END, now_::int,
-           CASE WHEN now_ THEN now() + %(lease)s ELSE now() END, p.expires_at,
+           CASE WHEN now_ THEN now() + %(lease)s ELSE coalesce(p.due, now()) END, p.expires_at,
            CASE WHEN now_ THEN %(worker)s::uuid END, CASE WHEN now_ THEN now() + %(lease)s END,
            p.address, p.part, '', '{{}}', false, '', '', now()
     FROM (
         SELECT *, row_number() OVER (PARTITION BY session_id ORDER BY part_index) AS nth FROM unnest(
             %(p_live)s::bool[], %(p_id)s::uuid[], %(p_session)s::uuid[], %(p_connection)s::uuid[],
             %(p_index)s::int[], %(p_final)s::bool[], %(p_address)s::bytea[], %(p_part)s::bytea[],
-            %(p_expires)s::timestamptz[]
-        ) AS u(live, id, session_id, connection_id, part_index, final, address, part, expires_at) WHERE NOT live
+            %(p_expires)s::timestamptz[], %(p_due)s::timestamptz[]
+        ) AS u(live, id, session_id, connection_id, part_index, final, address, part, expires_at, due) WHERE NOT live
     ) p
     JOIN held h ON h.id = p.session_id JOIN input i ON i.session_id = p.session_id
     CROSS JOIN LATERAL (SELECT i.send AND h.unsettled = 0 AND p.nth = 1 AS now_) AS x
@@ -154,6 +161,7 @@ WITH input AS (
 SELECT h.id, h.last_seq, h.version, h.more,
        coalesce((SELECT w.id FROM written w WHERE w.session_id = h.id),
                 (SELECT p.id FROM parts p WHERE p.session_id = h.id AND p.status = 'sending')),
+       coalesce((SELECT bool_or(was_full) FROM freed), false),
        CASE WHEN h.id IS NULL THEN 1 / (i.parts - i.parts) END
 FROM input i LEFT JOIN held h ON h.id = i.session_id
 """
@@ -232,7 +240,7 @@ class Committer:
                 for follower in self._followers:
                     await follower(conn, group)
                 await conn.execute("COMMIT")
-            records = {record[0]: record[1:5] for record in await cursor.fetchall()}
+            records = {record[0]: record[1:6] for record in await cursor.fetchall()}
         return {row.turn_id: _committed(row, records[row.session_id]) for row in group}
 
     async def _unfenced(self, tenant_id: UUID, group: Sequence[Commit]) -> list[Commit]:
@@ -280,9 +288,10 @@ class Committer:
             "p_address": literals.blobs(part.address for _, part in parts),
             "p_part": literals.blobs(part.part for _, part in parts),
             "p_expires": literals.moments(part.expires for _, part in parts),
+            "p_due": literals.moments(part.due for _, part in parts),
         }
 
 
 def _committed(row: Commit, record: Sequence[Any]) -> Committed:
-    seq, version, more, sending = record
-    return Committed(session_id=row.session_id, seq=seq, version=version, more=more, sending=sending)
+    seq, version, more, sending, crowded = record
+    return Committed(session_id=row.session_id, seq=seq, version=version, more=more, sending=sending, crowded=crowded)

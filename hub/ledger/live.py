@@ -1,6 +1,7 @@
-"""What a running turn writes before its commit: the text so far, and the message that is being written on a platform.
+"""What a running turn writes before its commit: the text so far, its finished rounds, and the message that is being
+written on a platform.
 
-Both are refused when the fence is old.
+All are refused when the fence is old.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,14 @@ UPDATE turn t SET partial = i.partial
 FROM unnest(%(turn)s::uuid[], %(fence)s::bigint[], %(partial)s::bytea[]) AS i(id, fence, partial)
 WHERE t.id = i.id AND t.fence = i.fence AND t.status = 'running'
 """
+
+_JOURNAL = """
+UPDATE turn t SET journal = i.journal
+FROM unnest(%(turn)s::uuid[], %(fence)s::bigint[], %(journal)s::bytea[]) AS i(id, fence, journal)
+WHERE t.id = i.id AND t.fence = i.fence AND t.status = 'running'
+RETURNING t.id
+"""
+FIND_JOURNAL = "SELECT journal FROM turn WHERE id = %s AND journal IS NOT NULL"
 
 _OPEN = """
 WITH held AS (
@@ -66,6 +75,19 @@ async def save_partials(conn: AsyncConnection[Any], rows: Sequence[tuple[UUID, i
             "partial": literals.blobs(partial for _, _, partial in rows),
         },
     )
+
+
+async def save_journals(conn: AsyncConnection[Any], rows: Sequence[tuple[UUID, int, bytes]]) -> set[UUID]:
+    """Store (turn, fence, sealed journal) of one tenant's running turns; returns those whose fence still counts."""
+    cursor = await conn.execute(
+        _JOURNAL,
+        {
+            "turn": literals.uuids(turn_id for turn_id, _, _ in rows),
+            "fence": literals.integers(fence for _, fence, _ in rows),
+            "journal": literals.blobs(journal for _, _, journal in rows),
+        },
+    )
+    return {row[0] for row in await cursor.fetchall()}
 
 
 async def open_live(conn: AsyncConnection[Any], row: LiveRow, *, worker_id: UUID, lease: Lease) -> bool:

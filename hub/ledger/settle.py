@@ -112,6 +112,27 @@ FROM due WHERE d.id = due.id
 RETURNING d.id, d.tenant_id, d.session_id, d.connection_id, d.attempts, d.expires_at, d.live, due.status = 'sending'
 """
 
+# All parts or none, and none ahead of an earlier answer. `inline` stays: such an attempt cannot be made again by key.
+_TAKE = """
+WITH parts AS MATERIALIZED (
+    SELECT id, position, status, attempts, platform_extra FROM delivery
+    WHERE session_id = %(session)s AND turn_id = %(turn)s ORDER BY position FOR UPDATE
+), judged AS (
+    SELECT count(*) = count(*) FILTER (WHERE status IN ('sending', 'sent', 'unknown') AND platform_extra ? 'inline')
+               AS given,
+           bool_and(status = 'pending' AND attempts = 0) AND NOT EXISTS (
+               SELECT 1 FROM delivery e WHERE e.session_id = %(session)s AND e.position < min(parts.position)
+                 AND e.status IN ('pending', 'retry', 'sending', 'live')) AS free
+    FROM parts
+), taken AS (
+    UPDATE delivery d SET status = 'sending', attempts = 1, platform_extra = '{"inline": "1"}',
+        lease_owner = %(worker)s, lease_until = now() + %(lease)s, due_at = now() + %(lease)s
+    FROM parts p, judged j WHERE d.id = p.id AND j.free
+    RETURNING d.id, d.position
+)
+SELECT (SELECT given FROM judged), array_agg(id ORDER BY position) FROM taken
+"""
+
 _RECEIPT = """
 UPDATE delivery d SET receipt = i.receipt
 FROM unnest(%(platform)s::text[], %(receipt)s::text[]) AS i(platform_id, receipt)
@@ -168,6 +189,17 @@ class Settler:
             _CLAIM, {"limit": limit, "worker": self._worker_id, "lease": self._lease.sending}
         )
         return [_sending(record) for record in records]
+
+    async def take_inline(self, session_id: UUID, turn_id: UUID) -> tuple[bool, list[UUID]]:
+        """Lease a turn's untried parts to whoever holds a response for them, all or none.
+
+        Returns whether they were given in a response before (also: there are none), and those taken now.
+        """
+        [(given, taken)] = await self._connection.fetch(
+            _TAKE,
+            {"session": session_id, "turn": turn_id, "worker": self._worker_id, "lease": self._lease.sending},
+        )
+        return bool(given), list(taken or ())
 
     async def receipts(self, connection_id: UUID, receipts: Sequence[tuple[str, str]]) -> int:
         """Note receipts (platform id, kind); they only ever move forward. Returns how many changed something."""

@@ -4,6 +4,7 @@ from hub.models.connection import BurstPolicy, Connection, ConnectionStatus, OnU
 from hub.models.contact import Contact, Person
 from hub.models.delivery import Delivery, DeliveryStatus
 from hub.models.event import Event
+from hub.models.idempotency import KeptAnswer
 from hub.models.message import Message, MessageKey, MessageStatus
 from hub.models.rollup import BOUNDS, BUCKETS, Grain, Rollup
 from hub.models.session import Session, SessionOwner
@@ -21,6 +22,7 @@ __all__ = [
     "DeliveryStatus",
     "Event",
     "Grain",
+    "KeptAnswer",
     "Message",
     "MessageKey",
     "MessageStatus",

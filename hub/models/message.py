@@ -1,5 +1,6 @@
 """What was said, partitioned by the month of its id, and the keys that make a redelivery recognisable."""
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -51,3 +52,5 @@ class MessageKey(models.Model):
 
     class Meta:
         db_table = "message_key"
+        # For the daily look at what is too old: rows come in the order of time, so a few pages of summary suffice.
+        indexes = [BrinIndex(fields=["created"], name="message_key_created")]

@@ -45,6 +45,8 @@ class Turn(TenantOwned):
     """For operators: classified, without message text."""
     partial = models.BinaryField(null=True, editable=False)
     """Sealed text streamed so far, checkpointed each second or 200 tokens."""
+    journal = models.BinaryField(null=True, editable=False)
+    """Sealed outcome of its finished rounds while more of them follow: where another attempt goes on."""
     trace = models.JSONField(null=True, blank=True)
     """The workflow's nodes with durations, names and scores; never text."""
     created = models.DateTimeField()

@@ -49,6 +49,8 @@ class Body:
     tool_calls: Sequence[Mapping[str, Any]] = ()
     finish: str = ""
     usage: Mapping[str, int] = field(default_factory=dict)
+    hold: float = 0.0
+    """Until when (unix time) a response is held open for the answer to this message."""
 
 
 _KEYS = {
@@ -65,6 +67,7 @@ _KEYS = {
     "tool_calls": "l",
     "finish": "f",
     "usage": "u",
+    "hold": "h",
 }
 _NAMES = {short: name for name, short in _KEYS.items()}
 

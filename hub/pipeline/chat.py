@@ -8,7 +8,7 @@ from uuid import UUID
 
 from channels_adapters.types import Address, Attachment, InboundMessage
 from hub.ledger.accept import Accept, Accepted
-from hub.pipeline.bodies import Body, clean, pack_address, pack_attachment
+from hub.pipeline.bodies import Body, body_cell, clean, pack_address, pack_attachment, unpack
 from hub.pipeline.connections import LiveConnection
 from hub.pipeline.errors import Unavailable
 from hub.pipeline.inbox import AWAY, Inbox
@@ -21,6 +21,7 @@ from tenants.crypto import Vault
 from tenants.db.pools import Pools
 
 _SESSION = "SELECT id FROM session WHERE connection_id = %s AND address_hash = %s AND current"
+_BODY = "SELECT body FROM message WHERE id = %s"
 _DUPLICATE = """
 SELECT m.session_id, m.id, m.seq FROM message_key k JOIN message m ON m.id = k.message_id
 WHERE k.connection_id = %s AND k.key_hash = %s
@@ -37,6 +38,8 @@ class Said:
     duplicate: bool
     status: str
     reason: str
+    turn_id: UUID | None = None
+    """The turn that answers it, where that began with it in this process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +56,13 @@ class Utterance:
     tool_call_id: str = ""
     options: Mapping[str, Any] | None = None
     ephemeral: bool = False
+    once: str = ""
+    """A name under which it may be said once on this connection, in whatever conversation."""
 
     @property
     def key(self) -> str:
         """What makes a repetition: clients choose their ids, so another conversation's same id is another message."""
-        return f"{self.conversation} {self.client_id}"
+        return self.once or f"{self.conversation} {self.client_id}"
 
     def event(self) -> InboundMessage:
         """As an adapter would have told it."""
@@ -177,6 +182,17 @@ class Chat:
         except AWAY as error:
             raise Unavailable from error
 
+    async def body(self, connection: LiveConnection, said: Said) -> Body | None:
+        """What a stored message says, or None when it is gone. Raises Unavailable."""
+        try:
+            await self._vault.load(connection.tenant_id)
+            async with self._pools.app(connection.tenant_id) as conn:
+                row = await (await conn.execute(_BODY, (said.message_id,))).fetchone()
+        except AWAY as error:
+            raise Unavailable from error
+        cell = body_cell(connection.tenant_id, said.message_id)
+        return None if row is None else unpack(self._vault.open(cell, bytes(row[0])))
+
     def _tell(self, connection: LiveConnection, accepted: Accepted, body: Body, role: str) -> None:
         chunk = message_chunk(
             accepted.message_id,
@@ -243,4 +259,5 @@ def _said(accepted: Accepted) -> Said:
         duplicate=False,
         status=accepted.status,
         reason=accepted.reason,
+        turn_id=accepted.turn_id,
     )

@@ -5,7 +5,7 @@ An unknown id is remembered for one second in a bounded set, so that guessing co
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -132,16 +132,21 @@ class Connections:
         self._keys = keys
         self._by_public: OrderedDict[tuple[str, str], tuple[float, LiveConnection | None]] = OrderedDict()
         self._by_id: OrderedDict[UUID, tuple[float, LiveConnection | None]] = OrderedDict()
+        self._forgotten = 0
+        self.paused: Callable[[UUID, UUID], None] = lambda *_: None
+        """Called with tenant and connection when this process paused one, so that the others hear of it."""
 
     async def find(self, channel: str, public_id: str) -> LiveConnection | None:
         """The connection behind a webhook address or chat page, or None."""
         known = _fresh(self._by_public, (channel, public_id))
         if known is not None:
             return known[1]
+        before = self._forgotten
         async with self._pools.statement("ingest") as conn:
             row = await (await conn.execute(_FIND, (public_id, channel))).fetchone()
         found = None if row is None else await self.by_id(row[1], row[0])
-        _keep(self._by_public, (channel, public_id), found)
+        if before == self._forgotten:
+            _keep(self._by_public, (channel, public_id), found)
         return found
 
     async def by_id(self, tenant_id: UUID, connection_id: UUID) -> LiveConnection | None:
@@ -150,18 +155,27 @@ class Connections:
         if known is not None:
             found = known[1]
             return found if found is None or found.tenant_id == tenant_id else None
+        before = self._forgotten
         await self._vault.load(tenant_id)
         async with self._pools.app(tenant_id) as conn:
             row = await (await conn.execute(_READ, (connection_id,))).fetchone()
         found = None if row is None else self._live(row)
-        _keep(self._by_id, connection_id, found)
+        if before == self._forgotten:  # else it may have been read before it was changed
+            _keep(self._by_id, connection_id, found)
         return found
 
     def forget(self, connection_id: UUID) -> None:
         """Drop a connection that was changed, so that its next use reads it again."""
+        self._forgotten += 1
         self._by_id.pop(connection_id, None)
         for key in [key for key, (_, found) in self._by_public.items() if found and found.id == connection_id]:
             del self._by_public[key]
+
+    def forget_tenant(self, tenant_id: UUID) -> None:
+        """Drop all connections of a tenant that was changed."""
+        for connection_id in [key for key, (_, found) in self._by_id.items() if found and found.tenant_id == tenant_id]:
+            self.forget(connection_id)
+        self._forgotten += 1
 
     def _live(self, row: tuple[Any, ...]) -> LiveConnection | None:
         *values, tenant_status, secrets = row

@@ -39,6 +39,8 @@ class Ready:
     """The message that is already visible on the platform and gets its last text."""
     stale: bool
     """An earlier attempt's outcome is not known."""
+    inline: bool = False
+    """An earlier attempt was a response, which no key makes once only."""
     live: bool = False
     """It opened a message that was to grow; alone it is only the beginning of an answer."""
 
@@ -97,6 +99,7 @@ class Deliveries:
             part=Part(**orjson.loads(self._cell(sending, "part", part))),
             shown=shown,
             stale=sending.stale,
+            inline="inline" in extra,
             live=sending.live,
         )
 

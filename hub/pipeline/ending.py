@@ -16,7 +16,6 @@ from hub.ledger.commit import Commit, Committed, Committer, PartRow
 from hub.pipeline import crash, metrics, notices
 from hub.pipeline.bodies import Body, body_cell, pack, pack_address
 from hub.pipeline.generations import begin_anew
-from hub.pipeline.inline import Inline
 from hub.pipeline.live import left_behind
 from hub.pipeline.messages import message_chunk
 from hub.pipeline.outbox import Outbox, Ready
@@ -52,7 +51,6 @@ class Ending:
         self._vault, self._agents, self._streams, self._outbox = vault, agents, streams, outbox
         self._places = places
         self._ending: dict[UUID, Run] = {}
-        self.inline = Inline()
         self.summarise: Callable[[UUID, UUID], None] = lambda *_: None
         """Gets the batch that a committed turn has frozen; what is lost here is found by the sweep."""
         committer = Committer(
@@ -112,7 +110,7 @@ class Ending:
             self._outbox.send_soon(_ready(run, committed, parts))
         if run.input is not None:
             crash.point("after_commit.before_cache")
-            await self._agents.after_commit([(run.input, result)])
+            self._agents.after_commit([(run.input, result)])
         if result.batch is not None:
             self.summarise(result.batch.key.tenant_id, result.batch.id)
         return committed
@@ -151,9 +149,6 @@ class Ending:
         abilities = run.connection.adapter.capabilities
         if abilities.pull or not text:
             return ()
-        asked = [body.external_id for body in run.bodies]
-        if abilities.sync_reply != "none" and self.inline.hand_over(run.connection.id, asked):
-            return ()  # the answer goes out in the response that waits for it
         reply = Reply(
             text=text,
             in_reply_to=tuple(body.external_id for body in run.bodies if body.external_id),
@@ -163,6 +158,7 @@ class Ending:
     def _row(self, run: Run, result: TurnResult, parts: Sequence[Part]) -> Commit:
         claimed, usages = run.claimed, result.usage
         body = self._vault.seal(body_cell(claimed.tenant_id, run.message_id), pack(reply_body(result)))
+        rows = self._part_rows(run, parts)
         return Commit(
             tenant_id=claimed.tenant_id,
             session_id=claimed.session_id,
@@ -180,7 +176,8 @@ class Ending:
             title=self._title(run) if claimed.version == 0 and run.bodies else None,
             spent=sum(item.input_tokens + item.output_tokens for item in usages),
             first_token_at=run.first_token,
-            parts=self._part_rows(run, parts),
+            parts=rows,
+            send=not any(row.due for row in rows),
         )
 
     def _part_rows(self, run: Run, parts: Sequence[Part]) -> list[PartRow]:
@@ -189,7 +186,7 @@ class Ending:
         tenant_id = run.claimed.tenant_id
         address = orjson.dumps(pack_address(run.address))
         expires = datetime.now(UTC) + timedelta(seconds=run.connection.delivery_window)
-        shown = run.shown
+        shown, held = run.shown, run.held_until
         rows = []
         for index, part in enumerate(parts):
             live = index == 0 and shown is not None
@@ -208,6 +205,7 @@ class Ending:
                     ),
                     expires=expires,
                     live=live,
+                    due=held,
                 )
             )
         return rows

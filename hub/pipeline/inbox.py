@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import orjson
@@ -25,7 +26,7 @@ from hub.pipeline import crash, metrics
 from hub.pipeline.connections import LiveConnection
 from hub.pipeline.errors import Unavailable
 from hub.pipeline.places import Places
-from hub.pipeline.rows import Recent, Rows
+from hub.pipeline.rows import Recent, Rows, body_of
 from tenants.crypto import Vault
 from tenants.db.batching import Batcher, Overloaded
 from tenants.ids import uuid7
@@ -64,9 +65,17 @@ class Inbox:
         await self._batcher.close()
 
     async def accept(
-        self, connection: LiveConnection, request: WebhookRequest | None, events: Sequence[InboundEvent]
+        self,
+        connection: LiveConnection,
+        request: WebhookRequest | None,
+        events: Sequence[InboundEvent],
+        *,
+        hold: float = 0.0,
     ) -> list[Outcome]:
-        """Store these events; durable when it returns. Raises Overloaded or Unavailable, then nothing is promised."""
+        """Store these events; durable when it returns. Raises Overloaded or Unavailable, then nothing is promised.
+
+        `hold`: until when (unix time) a response is held open for their answer.
+        """
         await self._ready(connection.tenant_id)
         rows: list[tuple[int, Accept]] = []
         outcomes = [Outcome.IGNORED] * len(events)
@@ -76,7 +85,7 @@ class Inbox:
                 receipts.append((event.platform_id, event.kind.value))
                 outcomes[place] = Outcome.NOTED
             elif isinstance(event, InboundMessage | MessageEdited | MessageDeleted):
-                row = await self._row_or_poison(connection, request, event)
+                row = await self._row_or_poison(connection, request, event, hold)
                 if row is not None:
                     rows.append((place, row))
         futures = [(place, self.submit(row)) for place, row in rows]
@@ -91,10 +100,12 @@ class Inbox:
         connection: LiveConnection,
         request: WebhookRequest | None,
         event: InboundMessage | MessageEdited | MessageDeleted,
+        hold: float,
     ) -> Accept | None:
         try:
             key = connection.adapter.dedupe_key(event, request) if request else event.external_id
-            return self.rows.row(connection, event, key, runner=self.runner())
+            body = replace(body_of(event), hold=hold) if hold else None
+            return self.rows.row(connection, event, key, body=body, runner=self.runner())
         except (UnicodeError, TypeError, ValueError) as error:  # such as an id that is no text
             await self._poison(connection, error)
             return None
@@ -143,7 +154,8 @@ class Inbox:
         """Put a row in line; rows of one session keep their order. Raises Overloaded."""
         if self.full():
             raise Overloaded(retry_after=5.0)
-        return self._batcher.enqueue(row, lane=zlib.crc32(row.address_hash), size=len(row.body) + len(row.address))
+        size = len(row.body) + len(row.address)
+        return self._batcher.enqueue(row, lane=zlib.crc32(row.address_hash), size=size, owner=row.connection_id)
 
     async def _write(self, rows: Sequence[Accept]) -> Sequence[Accepted | BaseException | None]:
         crash.point("accept.before_commit")

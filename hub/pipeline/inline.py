@@ -1,44 +1,42 @@
-"""Doors that hold a response open for the answer: what goes out that way is not sent a second time.
+"""Answers that go out in the response which waits for them, wherever their turn ran.
 
-A turn of this process that finds its door waiting hands the answer over and makes no delivery. A turn elsewhere knows
-nothing of the door and delivers as usual; the door then answers without it.
+The accept notes in the message until when a response is held (`Body.hold`); the commit stores the parts as pending and
+not due before that. Who holds the response takes them by compare-and-set, marked as given inline, answers, and settles.
+What is not taken in time is delivered as usual; what was taken by a process that then died is unknown, and the
+connection's policy decides.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from hub.ledger.settle import Settle, Settler
+from hub.pipeline.outbox import Outbox
 
-@dataclass(slots=True)
-class Waiting:
-    """One held response. `handed` is set when its answer will come this way and no other."""
 
-    handed: bool = False
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The parts of an answer that this process gives in a response; none where it only repeats one."""
+
+    deliveries: Sequence[UUID]
+    session_id: UUID
 
 
 class Inline:
-    """The held responses of this process, by connection and the platform's id of the message; one per open request."""
+    """Takes answers out of the outbox for responses."""
 
-    def __init__(self) -> None:
-        self._waiting: dict[tuple[UUID, str], Waiting] = {}
+    def __init__(self, settler: Settler, outbox: Outbox) -> None:
+        self._settler, self._outbox = settler, outbox
 
-    @contextmanager
-    def hold(self, connection_id: UUID, external_id: str) -> Iterator[Waiting]:
-        """Wait for the answer to a message that is about to be accepted; the second of two requests only looks on."""
-        waiting, key = Waiting(), (connection_id, external_id)
-        first = self._waiting.setdefault(key, waiting)
-        try:
-            yield waiting
-        finally:
-            if first is waiting:
-                del self._waiting[key]
+    async def take(self, session_id: UUID, turn_id: UUID) -> Taken | None:
+        """The turn's answer for a response, None where it goes out in another way.
 
-    def hand_over(self, connection_id: UUID, external_ids: Iterable[str]) -> bool:
-        """Whether a held response takes the answer to the last of these messages."""
-        last = next(reversed(list(external_ids)), "")
-        waiting = self._waiting.get((connection_id, last))
-        if waiting is None:
-            return False
-        waiting.handed = True
-        return True
+        An answer that was given in a response before may be given again: who asks again did not get it.
+        """
+        given, taken = await self._settler.take_inline(session_id, turn_id)
+        return Taken(taken, session_id) if given or taken else None
+
+    def sent(self, taken: Taken) -> None:
+        """The response is out; that is recorded behind it."""
+        for delivery_id in taken.deliveries:
+            self._outbox.settle_soon(Settle(delivery_id=delivery_id, session_id=taken.session_id, status="sent"))

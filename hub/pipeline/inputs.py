@@ -72,18 +72,21 @@ class Inputs:
         self._adapter = adapter
 
     async def messages(self, places: Sequence[tuple[int, object]], bodies: Sequence[Body]) -> list[InputMessage]:
-        """One input per message."""
-        return [
-            InputMessage(
-                seq=2 * seq,
-                text=_text(body),
-                speaker=body.sender_name if body.group else "",
-                images=await self._images(body),
-                role="tool" if body.tool_call_id else "user",
-                tool_call_id=body.tool_call_id,
+        """One input per message, after the results of tool calls that came along with it."""
+        found: list[InputMessage] = []
+        for (seq, _), body in zip(places, bodies, strict=True):
+            found += _results(2 * seq, body)
+            found.append(
+                InputMessage(
+                    seq=2 * seq,
+                    text=_text(body),
+                    speaker=body.sender_name if body.group else "",
+                    images=await self._images(body),
+                    role="tool" if body.tool_call_id else "user",
+                    tool_call_id=body.tool_call_id,
+                )
             )
-            for (seq, _), body in zip(places, bodies, strict=True)
-        ]
+        return found
 
     async def _images(self, body: Body) -> tuple[Image, ...]:
         found = []
@@ -103,6 +106,12 @@ class Inputs:
                 encoded = base64.b64encode(fetched.data).decode()
                 found.append(Image(url=f"data:{fetched.media_type or 'image/jpeg'};base64,{encoded}"))
         return tuple(found)
+
+
+def _results(seq: int, body: Body) -> list[InputMessage]:
+    """Results are no lines of memory, so they need no number of their own."""
+    given = body.options.get("results", ())
+    return [InputMessage(seq=seq, text=item["text"], role="tool", tool_call_id=item["id"]) for item in given]
 
 
 def _text(body: Body) -> str:

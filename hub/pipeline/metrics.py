@@ -29,7 +29,6 @@ LOOP_LAG = Gauge("hub_loop_lag_seconds", "How late the event loop ran its last t
 DEAD_WORKERS = Counter("hub_workers_dead_total", "Workers whose lock vanished, found by this process.")
 L1_SESSIONS = Gauge("hub_l1_sessions", "Sessions whose state is warm in this process.")
 L1_BYTES = Gauge("hub_l1_bytes", "What they take.")
-L1_LOOKUPS = Gauge("hub_l1_lookups", "Look-ups of warm states since the start, by result.", ["result"])
 AGENT_POOL = Gauge("hub_agent_pool", "Compiled agents kept in this process.")
 BREAKERS = Gauge("hub_breakers", "Circuit breakers of model routes, by state.", ["state"])
 MEMORY_SHARE = Gauge("hub_memory_percent", "Share of the machine's (or container's) memory in use.")

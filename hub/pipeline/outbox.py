@@ -66,7 +66,7 @@ class Outbox:
             pools=pools,
             vault=vault,
             connections=connections,
-            unreadable=lambda settle: self._spawn(self.settle(settle)),
+            unreadable=self.settle_soon,
         )
         self._settler = settler
         self.settles: Batcher[Settle, Sending | bool] = Batcher(settler.write, max_items=128)
@@ -90,6 +90,10 @@ class Outbox:
         following = await self._next(settle)
         if following is not None:
             self.send_soon(following)
+
+    def settle_soon(self, settle: Settle) -> None:
+        """Record an outcome behind the caller's back."""
+        self._spawn(self.settle(settle))
 
     async def claim(self) -> int:
         """Send whatever is due; returns how many were taken."""
@@ -189,6 +193,8 @@ class Outbox:
     async def _resolve(self, ready: Ready) -> Settle | None:
         """An attempt whose end nobody saw: None means that sending (again) is safe."""
         capabilities = ready.connection.adapter.capabilities
+        if ready.inline:
+            return unseen(ready)
         if ready.live and ready.shown is None:
             return verdict(ready, "unknown", detail="the process ended while the answer was being written")
         if capabilities.idempotency != "none" or ready.shown is not None:
@@ -220,3 +226,4 @@ class Outbox:
             log.warning("event_not_written", reason=type(error).__name__)
         if revoked:
             self._connections.forget(ready.connection.id)
+            self._connections.paused(ready.tenant_id, ready.connection.id)

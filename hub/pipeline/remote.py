@@ -14,6 +14,8 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from hub.pipeline import changed
+from hub.pipeline.changed import Change
 from hub.pipeline.stream import Chunk, Running
 from tenants.crypto import CellRef, Vault
 from tenants.errors import TenantsError
@@ -46,6 +48,8 @@ class RedisLink:
         self.stopped: Callable[[UUID], None] = lambda _: None
         self.began: Callable[[UUID, str, UUID], None] = lambda *_: None
         """Called with connection, conversation and session when a chat's session began, here or elsewhere."""
+        self.changed: Callable[[Change], None] = lambda _: None
+        """Called for each change, here or elsewhere, of what processes remember."""
         self.rejoined: Callable[[], None] = lambda: None
         """Called after the subscription was lost and made again: what was said meanwhile did not come."""
 
@@ -82,6 +86,10 @@ class RedisLink:
     def tell_began(self, connection_id: UUID, conversation: str, session_id: UUID) -> None:
         """Tell all gateways that a chat's session began, for the other pages of the same visitor."""
         self._later(BEGAN, f"{connection_id.hex} {session_id.hex} {conversation}")
+
+    def tell_changed(self, change: Change) -> None:
+        """Have every process forget what it remembers of a row, this one included."""
+        self._later(changed.CHANNEL, change.pack())
 
     def _later(self, channel: str, text: str) -> None:
         task = asyncio.get_running_loop().create_task(self._publish(channel, text))
@@ -187,7 +195,7 @@ class RedisLink:
         lost = False
         while True:
             try:
-                await self._pubsub.subscribe(WAKE, STOP, BEGAN, *self._followed)
+                await self._pubsub.subscribe(WAKE, STOP, BEGAN, changed.CHANNEL, *self._followed)
                 if lost:
                     lost = False
                     self.rejoined()
@@ -207,6 +215,8 @@ class RedisLink:
                 self.woken(UUID(hex=due))
         elif channel == STOP:
             self.stopped(UUID(hex=_text(data)))
+        elif channel == changed.CHANNEL:
+            self.changed(Change.unpack(_text(data)))
         elif channel == BEGAN:
             connection, began, conversation = _text(data).split(" ", 2)
             self.began(UUID(hex=connection), conversation, UUID(hex=began))

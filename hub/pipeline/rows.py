@@ -80,8 +80,7 @@ class Rows:
     ) -> Accept:
         """The event as a row of the accept statement, sealed. The tenant's keys must be loaded."""
         tenant_id, message_id, session_id = connection.tenant_id, uuid7(), uuid7()
-        sender = "" if isinstance(event, MessageDeleted) else event.sender_id
-        contact_id = self.contact_id(connection, sender)
+        contact_id = self.contact_id(connection, sender := _sender(event))
         address_hash = self.address_hash(connection, event.address)
         self.recent.put(message_id, body := body or body_of(event))
         return Accept(
@@ -129,6 +128,10 @@ class Rows:
         self._contacts[contact_id] = None
         if len(self._contacts) > _KNOWN_CONTACTS:
             self._contacts.popitem(last=False)
+
+
+def _sender(event: InboundMessage | MessageEdited | MessageDeleted) -> str:
+    return "" if isinstance(event, MessageDeleted) else event.sender_id
 
 
 def body_of(event: InboundMessage | MessageEdited | MessageDeleted) -> Body:

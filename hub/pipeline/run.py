@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -63,6 +63,12 @@ class Run:
             claimed.attempts,
             claimed.kind,
         )
+
+    @property
+    def held_until(self) -> datetime | None:
+        """Until when a response waits for this turn's answer; None when nobody does (any more)."""
+        hold = self.bodies[-1].hold if self.bodies else 0.0
+        return datetime.fromtimestamp(hold, UTC) if hold > time.time() else None
 
     @property
     def address(self) -> Address:

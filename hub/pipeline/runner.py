@@ -1,7 +1,7 @@
 """Run leased turns: many at once on one event loop, bounded, finished or given back in the end."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +10,7 @@ import structlog
 from agents.errors import AgentUnknown
 from hub.ledger.accept import Accept
 from hub.ledger.claim import Claimed, Claimer
+from hub.ledger.commit import Committed
 from hub.ledger.connections import Lease
 from hub.ledger.leases import Leases
 from hub.pipeline import metrics
@@ -71,6 +72,10 @@ class Runner:
         loop = asyncio.get_running_loop()
         works = (self._claiming.claiming, self._keeper.renewing, self._delivering)
         self._loops = [loop.create_task(work()) for work in works]
+
+    def offers(self, due: Callable[[UUID], None]) -> None:
+        """Sessions that waited for a slot which is free now go to `due`, which knows who is preferred for them."""
+        self._claiming.offer = due
 
     def poke(self, session_id: UUID) -> None:
         """A session has become due; claim it without waiting for the poll."""
@@ -135,9 +140,9 @@ class Runner:
         task.add_done_callback(self._clearing.discard)
 
     async def _work(self, claimed: Claimed, early: Early | None) -> None:
-        session_id, more = claimed.session_id, False
+        ended: Committed | None = None
         try:
-            more = await self._run(claimed, early)
+            ended = await self._run(claimed, early)
         except Fenced:
             log.info("turn_fenced", turn_id=str(claimed.turn_id))
         except AWAY as error:
@@ -145,44 +150,46 @@ class Runner:
             await self._keeper.give_back(claimed, delay=0.5)
         except (ConnectionUnknown, AgentUnknown) as error:
             log.warning("turn_without_home", turn_id=str(claimed.turn_id), reason=str(error))
-            more = await self._again_or_never(claimed, error, delay=30.0)
+            ended = await self._again_or_never(claimed, error, delay=30.0)
         except Exception as error:
             log.exception("turn_failed", turn_id=str(claimed.turn_id))
-            more = await self._again_or_never(claimed, error, delay=min(0.5 * 2**claimed.attempts, 30.0))
+            ended = await self._again_or_never(claimed, error, delay=min(0.5 * 2**claimed.attempts, 30.0))
         finally:
-            self._at_work.end(session_id)
-        if more:
-            self.poke(session_id)
+            self._at_work.end(claimed.session_id)
+        if ended is not None:
+            self._claiming.freed(claimed.tenant_id, crowded=ended.crowded)
+            if ended.more:
+                self.poke(claimed.session_id)
 
-    async def _run(self, claimed: Claimed, early: Early | None) -> bool:
+    async def _run(self, claimed: Claimed, early: Early | None) -> Committed:
         run = early[0] if early is not None else await self._turns.prepare(claimed)
         self._at_work.runs[claimed.session_id] = run
         try:
             if early is not None:
-                return (await self._turns.adopt(run, claimed, early[1])).more
-            return (await self._turns.run(run)).more
+                return await self._turns.adopt(run, claimed, early[1])
+            return await self._turns.run(run)
         except asyncio.CancelledError:
             if not run.stopping:
                 raise
             task = asyncio.current_task()
             if task is not None:
                 task.uncancel()
-            return (await self._turns.stop(run)).more
+            return await self._turns.stop(run)
         finally:
             if run.publisher is not None:
                 run.publisher.close()
 
-    async def _again_or_never(self, claimed: Claimed, error: Exception, *, delay: float) -> bool:
-        """Another attempt later; after too many the turn is dead, so that the session goes on. Whether turns wait."""
+    async def _again_or_never(self, claimed: Claimed, error: Exception, *, delay: float) -> Committed | None:
+        """Another attempt later; after too many the turn is dead, so that the session goes on."""
         if claimed.attempts > MOST_ATTEMPTS:
             try:
-                return (await self._turns.ending.bury(claimed, type(error).__name__)).more
+                return await self._turns.ending.bury(claimed, type(error).__name__)
             except Fenced:
-                return False
+                return None
             except Exception:
                 log.exception("turn_not_buried", turn_id=str(claimed.turn_id))
         await self._keeper.give_back(claimed, delay=delay)
-        return False
+        return None
 
     async def _delivering(self) -> None:
         while not self.draining:

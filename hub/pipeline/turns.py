@@ -18,6 +18,7 @@ from hub.pipeline.ending import Ending
 from hub.pipeline.errors import ConnectionUnknown
 from hub.pipeline.generations import asks_anew
 from hub.pipeline.inputs import Inputs, input_options, read_bodies
+from hub.pipeline.journal import Journals
 from hub.pipeline.live import LiveWriter
 from hub.pipeline.outbox import Outbox
 from hub.pipeline.partials import Partials, Progressing
@@ -64,11 +65,13 @@ class Turns:
             worker_id=worker_id,
         )
         self._partials = Partials(pools, vault)
+        self._journals = Journals(pools, vault)
 
     async def close(self) -> None:
         """Write what waits."""
         await self.ending.close()
         await self._partials.close()
+        await self._journals.close()
 
     async def prepare(self, claimed: Claimed) -> Run:
         """A run for a leased turn; raises ConnectionUnknown when its connection is gone."""
@@ -193,11 +196,12 @@ class Turns:
             epoch=claimed.fence,
             held=claimed.fence == 0,
         )
-        run.live = LiveWriter.for_run(self._outbox, run) if not run.connection.adapter.capabilities.pull else None
+        grows = not run.connection.adapter.capabilities.pull and run.held_until is None
+        run.live = LiveWriter.for_run(self._outbox, run) if grows else None
         progressing = Progressing(self._partials, run, run.publisher)
         try:
             async with asyncio.timeout(TURN_LIMIT):
-                run.result = await self._agents.run(turn, progressing.emit)
+                run.result = await self._agents.run(turn, progressing.emit, self._journals.of(run))
         except TimeoutError:
             run.result = _failed(self._agents.stopped(turn), notices.text("failed", run.connection.language))
         finally:

@@ -154,6 +154,19 @@ REST_FRAMEWORK: dict[str, Any] = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Agent hub",
     "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "DESCRIPTION": (
+        "A tenant's own rows over HTTP. Errors are RFC 9457 problems, lists are paged by keys, POST takes an "
+        "Idempotency-Key, and keys are limited by their plan. The words and the policy of versions are in docs/api.md."
+    ),
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "ConnectionStatusEnum": "hub.models.ConnectionStatus",
+        "DeliveryStatusEnum": "hub.models.DeliveryStatus",
+        "MessageStatusEnum": "hub.models.MessageStatus",
+        "TurnStatusEnum": "hub.models.TurnStatus",
+        "TenantStatusEnum": "tenants.models.Tenant.Status",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

@@ -12,6 +12,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_SYMBOL": "hub",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("chat/icon.svg")}],
     "SITE_URL": "/",
+    "SITE_DROPDOWN": [{"icon": "api", "title": _("API documentation"), "link": "/api/docs/"}],
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,

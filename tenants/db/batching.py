@@ -1,12 +1,13 @@
 """Group commit without a timer: what queued while the last commit ran goes into the next one.
 
 A lane is one writer. Items with the same lane key always meet the same writer, so their order of submission is their
-order of commit. The queue is bounded in items and bytes; a full one refuses at once instead of growing.
+order of commit. The queue is bounded in items and bytes; a full one refuses at once instead of growing. Items may name
+whose they are: nobody fills the queue for the others.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -35,7 +36,16 @@ class Closed(Exception):
 class _Waiting(Generic[T, R]):
     item: T
     size: int
+    owner: Hashable
     future: "asyncio.Future[R]"
+
+
+@dataclass(slots=True)
+class _Share:
+    """What of a queue is one owner's."""
+
+    items: int = 0
+    bytes: int = 0
 
 
 class _Lane(Generic[T, R]):
@@ -47,13 +57,29 @@ class _Lane(Generic[T, R]):
         self._max_bytes = max_bytes
         self.queue: deque[_Waiting[T, R]] = deque()
         self.bytes = 0
+        self._shares: dict[Hashable, _Share] = {}
         self._task: asyncio.Task[None] | None = None
 
     def put(self, waiting: _Waiting[T, R]) -> None:
         self.queue.append(waiting)
         self.bytes += waiting.size
+        share = self._shares.setdefault(waiting.owner, _Share())
+        share.items += 1
+        share.bytes += waiting.size
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def has_room(self, owner: Hashable, items: int, size: int) -> bool:
+        """Whether `owner` may add to a queue of so many items and bytes: it may have a quarter of them, or three while
+        nobody else waits, so that whoever comes next finds room.
+        """
+        if len(self.queue) >= items or self.bytes >= size:
+            return False
+        share = self._shares.get(owner)
+        if share is None or owner is None:
+            return True
+        quarters = 3 if len(self._shares) == 1 else 1
+        return share.items * 4 < items * quarters and share.bytes * 4 < size * quarters
 
     async def _run(self) -> None:
         while self.queue:
@@ -83,6 +109,12 @@ class _Lane(Generic[T, R]):
             size += self.queue[0].size
             batch.append(self.queue.popleft())
         self.bytes -= size
+        for waiting in batch:
+            share = self._shares[waiting.owner]
+            share.items -= 1
+            share.bytes -= waiting.size
+            if not share.items:
+                del self._shares[waiting.owner]
         return batch
 
     async def drain(self) -> None:
@@ -122,15 +154,15 @@ class Batcher(Generic[T, R]):
         """How many items wait for a writer."""
         return sum(len(lane.queue) for lane in self._lanes)
 
-    def enqueue(self, item: T, *, lane: int = 0, size: int = 0) -> "asyncio.Future[R]":
-        """Put an item in line without waiting; raises Overloaded or Closed at once."""
+    def enqueue(self, item: T, *, lane: int = 0, size: int = 0, owner: Hashable = None) -> "asyncio.Future[R]":
+        """Put an item in line without waiting; raises Overloaded (also for this owner alone) or Closed at once."""
         if self._closed:
             raise Closed
         chosen = self._lanes[lane % len(self._lanes)]
-        if len(chosen.queue) >= self._capacity or chosen.bytes >= self._capacity_bytes:
+        if not chosen.has_room(owner, self._capacity, self._capacity_bytes):
             raise Overloaded
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        chosen.put(_Waiting(item, size, future))
+        chosen.put(_Waiting(item, size, owner, future))
         return future
 
     async def submit(self, item: T, *, lane: int = 0, size: int = 0) -> R:

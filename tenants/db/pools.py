@@ -8,7 +8,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
 from tenants.db.roles import RoleNames
@@ -63,6 +63,9 @@ class HubCursor(AsyncCursor[Any]):
     async def execute(self, query: Any, params: Any = None, **kwargs: Any) -> Self:
         """As psycopg's."""
         if not self._waiting:
+            return await super().execute(query, params, **kwargs)
+        if self.connection.info.pipeline_status != PipelineStatus.OFF:  # a nested one would wait for the server
+            await self._open()
             return await super().execute(query, params, **kwargs)
         async with self.connection.pipeline():
             await self._open()
@@ -140,6 +143,18 @@ class Pools:
         if self._direct is not None:
             await self._direct.close()
             self._direct = None
+
+    def sizes(self) -> dict[tuple[str, str], int]:
+        """Per pool: connections `idle` and `busy`, the `most` it may have, and callers `waiting` for one."""
+        found = {}
+        for role, pool in self._pools.items():
+            stats = pool.get_stats()
+            idle = stats.get("pool_available", 0)
+            found[role, "idle"] = idle
+            found[role, "busy"] = stats.get("pool_size", 0) - idle
+            found[role, "most"] = stats.get("pool_max", 0)
+            found[role, "waiting"] = stats.get("requests_waiting", 0)
+        return found
 
     @asynccontextmanager
     async def app(self, tenant_id: UUID) -> AsyncIterator[AsyncConnection[Any]]:

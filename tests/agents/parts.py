@@ -44,7 +44,7 @@ class ListMemory:
     async def append(self, conn: Any, exchanges: Sequence[Exchange]) -> None:
         self.lines += [line.text for exchange in exchanges for line in exchange.lines]
 
-    async def cache(self, exchange: Exchange, buffer: Buffer) -> None:
+    def cache(self, exchange: Exchange, buffer: Buffer) -> None:
         if self.broken:
             raise ConnectionError("cache is down")
 

@@ -78,7 +78,7 @@ async def one_turn(
     result = await runtime.run(turn, lambda _: None)
     async with world.pools.app(key.tenant_id) as conn:
         await runtime.save(conn, [(turn, result)])
-    await runtime.after_commit([(turn, result)])
+    runtime.after_commit([(turn, result)])
     return result
 
 

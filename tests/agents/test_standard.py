@@ -146,7 +146,7 @@ async def test_memory_that_is_down_costs_only_memory(server: ModelServer, sessio
     asked = turn(spec(route(server)), "what did I say yesterday?")
     result = await runtime.run(asked, lambda _: None)
     assert result.text == "Good day to you."
-    await runtime.after_commit([(asked, result)])
+    runtime.after_commit([(asked, result)])
     assert await runtime.load_state(asked.key, 2) == result.state
 
 

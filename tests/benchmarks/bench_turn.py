@@ -35,7 +35,7 @@ async def measure(url: str, *, profile: bool) -> dict[str, float]:
             for _ in range(turns):
                 asked: TurnInput = turn(agent, "hello", state=SessionState(version=1, buffer=buffer()))
                 result = await runtime.run(asked, lambda _: None)
-                await runtime.after_commit([(asked, result)])
+                runtime.after_commit([(asked, result)])
                 assert result.finish == "stop"
 
         await asyncio.gather(*(slot(10) for _ in range(SLOTS)))

@@ -67,6 +67,70 @@ def test_suspend_and_resume(acme: Hub) -> None:
     assert acme("tenant", "resume", "acme", "--json").json["status"] == "active"
 
 
+def test_a_tenant_moves_and_differs_from_its_plan(acme: Hub) -> None:
+    assert acme("tenant", "plan", "acme", "enterprise", "--json").json["plan"] == "enterprise"
+    changed = acme("quota", "set", "sessions", "7", "--tenant", "acme", "--json").json
+    assert (changed["limit"], changed["override"]) == (7, 7)
+    shown = acme("tenant", "show", "acme", "--json").json
+    assert {one["metric"]: one["limit"] for one in shown["quotas"]}["sessions"] == 7
+    assert shown["agents"] == 1
+    assert acme("quota", "set", "sessions", "unlimited", "--tenant", "acme", "--json").json["limit"] == -1
+    assert acme("quota", "reset", "sessions", "--tenant", "acme", "--json").json["override"] is None
+    plans = {one["slug"]: one["limits"] for one in acme("plan", "list", "--json").json["plans"]}
+    assert acme("plan", "show", "starter", "--json").json["limits"] == plans["starter"]
+
+
+def test_changes_are_in_the_audit_trail(acme: Hub) -> None:
+    from tenants.models import AuditEntry
+
+    acme("connection", "create", "web", "--tenant", "acme", "--agent", "helper", "--name", "site")
+    acme("connection", "pause", "site", "--tenant", "acme")
+    acme("connection", "resume", "site", "--tenant", "acme")
+    acme("quota", "set", "sessions", "7", "--tenant", "acme")
+    acme("connection", "delete", "site", "--tenant", "acme", "--yes")
+    with tenant_scope(UUID(acme("tenant", "show", "acme", "--json").json["id"])):
+        entries = list(AuditEntry.objects.order_by("id"))
+    actions = ["tenant.created", "connection.paused", "connection.resumed", "quota.changed", "connection.deleted"]
+    assert [one.action for one in entries] == actions
+    assert all(one.actor.startswith("hub") for one in entries)
+
+
+def test_a_connection_is_shown_paused_and_deleted(acme: Hub) -> None:
+    made = acme(
+        "connection", "create", "webhook", "--tenant", "acme", "--agent", "helper", "--name", "hook",
+        "--set", f"secret={SECRET}",
+    )  # fmt: skip
+    assert made.code == 0
+    shown = acme("connection", "show", "hook", "--tenant", "acme")
+    assert SECRET not in shown.out
+    assert "/webhooks/webhook/" in shown.out
+    assert acme("connection", "pause", "hook", "--tenant", "acme", "--json").json["status"] == "paused"
+    assert acme("connection", "resume", "hook", "--tenant", "acme", "--json").json["status"] == "active"
+    assert "say --yes" in one_line(acme("connection", "delete", "hook", "--tenant", "acme", "--json"))
+    assert acme("connection", "delete", "hook", "--tenant", "acme", "--yes", "--json").json["sessions"] == 0
+    assert acme("connection", "list", "--tenant", "acme", "--json").json == {"connections": []}
+
+
+def test_an_agent_is_shown_and_tested(acme: Hub) -> None:
+    assert acme("agent", "show", "helper", "--tenant", "acme", "--json").json["name"] == "helper"
+    assert acme("agent", "test", "helper", "--tenant", "acme", "--json").json["routes"] == []
+    acme(
+        "agent", "set", "helper", "--tenant", "acme", "--model-url", "http://127.0.0.1:9/v1", "--model", "m1",
+        "--model-key", "sk-hidden",
+    )  # fmt: skip
+    line = one_line(acme("agent", "test", "helper", "--tenant", "acme"))
+    assert "HUB_EGRESS_ALLOW" in line
+    assert "sk-hidden" not in line + acme("agent", "show", "helper", "--tenant", "acme").out
+
+
+def test_doctor_asks_the_model() -> None:
+    from hub.cli import working
+    from hub.env import env
+
+    gone = working.model(env().model_copy(update={"llm_base_url": "http://127.0.0.1:9/v1", "llm_model": "m"}))
+    assert (gone.level, "HUB_EGRESS_ALLOW" in gone.remedy) == ("bad", True)
+
+
 def test_lists_have_one_object_each(acme: Hub) -> None:
     acme("connection", "create", "web", "--tenant", "acme", "--agent", "helper")
     acme("key", "create", "--tenant", "acme")
@@ -110,6 +174,15 @@ def test_lists_have_one_object_each(acme: Hub) -> None:
         (["memory", "show", "--tenant", "acme", "--session", "x"], "'x' is not the id of a session"),
         (["memory", "erase", "--tenant", "acme", "--session", "x", "--json"], "'x' is not the id of a session"),
         (["replay", "retry", "--tenant", "acme"], "name the deliveries"),
+        (["quota", "set", "wishes", "1", "--tenant", "acme"], "no limit 'wishes'"),
+        (["quota", "set", "sessions", "many", "--tenant", "acme"], "neither a number nor"),
+        (["plan", "show", "gold"], "no plan 'gold'"),
+        (["tenant", "plan", "acme", "gold"], "no plan 'gold'"),
+        (["session", "show", "x", "--tenant", "acme"], "not the id of a session"),
+        (["delivery", "skip", "x", "--tenant", "acme"], "not the id of a delivery"),
+        (["delivery", "purge", "--days", "0", "--tenant", "nobody"], "there is no tenant"),
+        (["connection", "pause", "ghost", "--tenant", "acme"], "has no connection 'ghost'"),
+        (["agent", "test", "ghost", "--tenant", "acme"], "has no agent 'ghost'"),
         (["chat", "--json", "--tenant", "acme"], "--once"),
         (["chat", "--once", "hi", "--tenant", "acme", "--url", "http://127.0.0.1:9"], "has no web connection"),
     ],
@@ -186,5 +259,7 @@ def test_an_agent_keeps_its_key_when_its_model_changes(acme: Hub) -> None:
 
 def test_chat_names_an_address_that_does_not_answer(acme: Hub) -> None:
     acme("connection", "create", "web", "--tenant", "acme", "--agent", "helper")
-    line = one_line(acme("chat", "--once", "hi", "--tenant", "acme", "--url", "http://127.0.0.1:9"))
+    done = acme("chat", "--once", "hi", "--tenant", "acme", "--url", "http://127.0.0.1:9")
+    assert done.code == 3
+    line = done.err.removeprefix("hub: ")
     assert line.startswith("no hub answers at ws://127.0.0.1:9/ws/chat/")

@@ -1,8 +1,11 @@
 """Commands that act on rows of conversations: replay, memory, the demo tenant, and the upkeep of the rows."""
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +13,7 @@ import orjson
 import psycopg
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import connections
 
 from hub import upkeep
 from hub.celery import SLOTS, app
@@ -22,7 +26,7 @@ from memory.types import Exchange, Key, Line, Policy
 from tenants.context import tenant_scope
 from tenants.crypto import MasterKeys, Vault
 from tenants.db.pools import Pools
-from tenants.ids import uuid7
+from tenants.ids import floor, uuid7
 from tenants.models import Quota
 from tests.cli.conftest import Hub, one_line
 from tests.conftest import Database
@@ -70,6 +74,42 @@ def test_all_dead_leaves_the_unknown_alone(acme: Hub, session: Session) -> None:
     dead = deliver(session, "dead", position=1, message_id=uuid7())
     deliver(session, "unknown", position=2, message_id=uuid7())
     assert acme("replay", "retry", "--all-dead", "--tenant", "acme", "--json").json["replayed"] == [str(dead.id)]
+
+
+def test_deliveries_are_listed_skipped_and_purged(acme: Hub, session: Session) -> None:
+    dead = deliver(session, "dead", position=1, message_id=uuid7())
+    waiting = deliver(session, "pending", position=2, message_id=uuid7())
+    sent = deliver(session, "sent", position=3, message_id=uuid7())
+    listed = acme("delivery", "list", "--tenant", "acme", "--status", "dead", "--status", "sent", "--json").json
+    assert {one["id"] for one in listed["deliveries"]} == {str(dead.id), str(sent.id)}
+    assert acme("delivery", "show", str(dead.id), "--tenant", "acme", "--json").json["status"] == "dead"
+    assert acme("delivery", "skip", str(waiting.id), "--tenant", "acme", "--json").json["skipped"] == [str(waiting.id)]
+    purge = ["delivery", "purge", "--tenant", "acme", "--json"]
+    assert "say --yes" in one_line(acme(*purge))
+    assert acme(*purge, "--yes", "--days", "3650").json == {"purged": 0}
+    assert acme(*purge, "--yes", "--days", "0").json == {"purged": 1}
+    with tenant_scope(session.tenant_id):
+        assert {row.id for row in Delivery.objects.all()} == {waiting.id, sent.id}
+
+
+def test_a_session_is_read_without_its_control_characters(acme: Hub, session: Session) -> None:
+    from hub.models import Message
+    from hub.pipeline.bodies import Body, body_cell, pack
+
+    row_id = uuid7()
+    vault = lookup.vault()
+    vault.load_sync(session.tenant_id)
+    with tenant_scope(session.tenant_id):
+        Session.objects.filter(id=session.id).update(last_seq=1)
+        Message.objects.create(
+            id=row_id, tenant_id=session.tenant_id, session_id=session.id, seq=1, role="user", status="noted",
+            body=vault.seal(body_cell(session.tenant_id, row_id), pack(Body(text="hi\x1b[2J there"))), created=NOW,
+        )  # fmt: skip
+    (listed,) = acme("session", "list", "--tenant", "acme", "--json").json["sessions"]
+    assert (listed["id"], listed["messages"]) == (str(session.id), 1)
+    shown = acme("session", "show", str(session.id), "--tenant", "acme")
+    assert "hi[2J there" in shown.out
+    assert "\x1b[2J" not in shown.out
 
 
 def remember(database: Database, session: Session, *, rounds: int) -> None:
@@ -203,6 +243,21 @@ def test_old_message_keys_leave_and_young_ones_stay(acme: Hub, session: Session,
         assert [bytes(row.key_hash)[-1:] for row in MessageKey.objects.filter(tenant_id=session.tenant_id)] == [b"b"]
 
 
+def test_old_tool_calls_leave_and_young_ones_stay(acme: Hub, session: Session, database: Database) -> None:
+    def call(age: int) -> tuple[Any, ...]:
+        made = datetime.now(UTC) - timedelta(days=age)
+        return floor(made), session.tenant_id, uuid7(), made
+
+    with psycopg.connect(database.superuser_dsn, autocommit=True) as conn:
+        insert = (
+            "INSERT INTO tool_call (id, tenant_id, turn_id, name, effect, fingerprint, ordinal, arguments, created) "
+            "VALUES (%s, %s, %s, 'n', 'write', 'f', 0, 'a', %s)"
+        )
+        conn.cursor().executemany(insert, [call(91), call(89)])
+    assert run(upkeep.tool_calls, slot=1) == 1
+    assert run(upkeep.tool_calls, slot=2, task_id="two") == 0
+
+
 def test_rows_of_long_gone_workers_leave(acme: Hub, database: Database) -> None:
     insert = (
         "INSERT INTO worker (id, lock_key, role, host, pid, started_at, seen_at) VALUES (%s,%s,'all','h',1,now(),%s)"
@@ -259,3 +314,57 @@ def test_celery_keeps_to_the_design() -> None:
     app.loader.import_default_modules()
     assert set(SLOTS) | {"memory.summarise"} <= set(app.tasks)
     assert {entry["task"] for entry in conf.beat_schedule.values()} == set(SLOTS)
+
+
+def test_an_agents_first_api_connection_is_made_once(acme: Hub) -> None:
+    """As many processes would ask at once, each on a connection of its own."""
+    from agents.models import Agent
+    from hub.edges.apiagents import ApiAgent, _find_or_make
+
+    tenant = lookup.tenant("acme")
+    with tenant_scope(tenant.id):
+        row = Agent.objects.get(name="helper")
+    wanted = ApiAgent(id=row.id, name=row.name, created=0, connection_id=None)
+    runtime: Any = SimpleNamespace(vault=lookup.vault())
+    runtime.vault.load_sync(tenant.id)
+    together = threading.Barrier(6)
+
+    def ask(_: int) -> UUID:
+        together.wait(10)
+        try:
+            return _find_or_make(runtime, tenant.id, wanted)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(6) as threads:
+        made = set(threads.map(ask, range(6)))
+    assert len(made) == 1
+    with tenant_scope(tenant.id):
+        assert Connection.objects.filter(channel="api").count() == 1
+
+
+def test_an_erasure_says_where_copies_are_left(acme: Hub, session: Session, database: Database) -> None:
+    """Rows and versions go in one transaction; a Redis that is away leaves its copies to their end."""
+    from memory.embeddings.base import NoEmbedder
+    from tenants.redis import connect
+
+    remember(database, session, rounds=3)
+
+    async def erase(url: str | None) -> Any:
+        pools = Pools(database.login_dsn)
+        await pools.open()
+        client = connect(url, size=1) if url else None
+        try:
+            vault = Vault(MasterKeys(*env().master_keys()), pools)
+            memory = Memory(pools=pools, vault=vault, embedder=NoEmbedder(), redis=client)
+            return await memory.erase(session.tenant_id, session_id=session.id)
+        finally:
+            await pools.close()
+            if client is not None:
+                await client.aclose()
+
+    gone = asyncio.run(erase("redis://127.0.0.1:9/0"))
+    assert gone.summaries >= 1
+    assert gone.copies_left
+    again = asyncio.run(erase(env().redis))
+    assert (again.lines, again.summaries, again.batches, again.copies_left) == (0, 0, 0, False)

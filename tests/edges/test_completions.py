@@ -96,6 +96,35 @@ async def test_streamed_tools_within_a_session(client: openai.AsyncOpenAI) -> No
     assert "rain" in (second.choices[0].message.content or "")
 
 
+@pytest.mark.parametrize("whole_history", [True, False])
+async def test_several_results_go_on_with_one_turn_of_the_session(
+    client: openai.AsyncOpenAI, model_url: str, *, whole_history: bool
+) -> None:
+    headers = {"X-Hub-Session": secrets.token_hex(4)}
+    mark = secrets.token_hex(6)
+    before = user(f"remember {mark}")
+    await client.chat.completions.create(model="helper", messages=before, extra_headers=headers)
+    ask = user('weather? [[tool name=weather calls=2 args={"city":"Oslo"}]]')
+    first = await client.chat.completions.create(model="helper", messages=ask, tools=[WEATHER], extra_headers=headers)
+    calls = first.choices[0].message.tool_calls or []
+    assert len(calls) == 2
+    results: list[Any] = [
+        {"role": "tool", "tool_call_id": call.id, "content": f"{mark} is {weather}"}
+        for call, weather in zip(calls, ("sunny", "windy"), strict=True)
+    ]
+    messages = [*ask, first.choices[0].message.model_dump(exclude_none=True)] if whole_history else []
+    second = await client.chat.completions.create(
+        model="helper", messages=[*messages, *results], tools=[WEATHER], extra_headers=headers
+    )
+    assert second.choices[0].message.content == f"The tool said: {mark} is sunny {mark} is windy"
+    sent = [call["body"]["messages"] for call in await sent_to_the_model(model_url)]
+    last = next(found for found in reversed(sent) if f"{mark} is windy" in str(found))
+    assert f"remember {mark}" in str(last), "the session's own history counts"
+    assert [m["role"] for m in last][-4:] == ["user", "assistant", "tool", "tool"]
+    third = await client.chat.completions.create(model="helper", messages=user("and? [[echo]]"), extra_headers=headers)
+    assert "and?" in (third.choices[0].message.content or "")
+
+
 async def sent_to_the_model(model_url: str) -> list[Any]:
     """All that the gateways sent, which the tests before this one had a part in."""
     async with aiohttp.ClientSession() as http, http.get(model_url.replace("/v1", "/control/calls")) as answer:
@@ -144,6 +173,49 @@ async def test_an_idempotency_key_gets_the_same_answer(client: openai.AsyncOpenA
     assert first.choices[0].message.content == second.choices[0].message.content
 
 
+@pytest.mark.parametrize("change", ["messages", "user", "session"])
+async def test_an_idempotency_key_stands_for_one_request(client: openai.AsyncOpenAI, change: str) -> None:
+    headers = {"Idempotency-Key": secrets.token_hex(8)}
+    await client.chat.completions.create(model="helper", messages=user("once"), extra_headers=headers)
+    other: dict[str, Any] = {"messages": user("twice" if change == "messages" else "once")}
+    if change == "user":
+        other["user"] = "somebody"
+    if change == "session":
+        headers["X-Hub-Session"] = "elsewhere"
+    with pytest.raises(openai.UnprocessableEntityError) as caught:
+        await client.chat.completions.create(model="helper", **other, extra_headers=headers)
+    assert caught.value.code == "idempotency_key_reused"
+
+
+async def test_requests_are_counted_by_the_plan(uvicorn_gateway: Gateway, house: House) -> None:
+    from tenants.models import Plan, Tenant
+
+    def limit() -> None:
+        plan = Plan.objects.create(slug=f"p{secrets.token_hex(4)}", name="Three a minute", requests_per_minute=3)
+        Tenant.objects.filter(id=house.tenant_id).update(plan=plan)
+
+    house.run(limit)
+    key = house.key("chat", "read")
+    client = openai.AsyncOpenAI(base_url=f"{uvicorn_gateway.url}/v1", api_key=key, max_retries=0)
+    answer = await client.models.with_raw_response.list()
+    assert answer.headers["x-ratelimit-limit-requests"] == "3"
+    assert answer.headers["ratelimit-policy"] == '"minute";q=3;w=60'
+    with pytest.raises(openai.RateLimitError) as caught:
+        for _ in range(8):  # the minute may end meanwhile
+            await client.models.list()
+    assert caught.value.code == "rate_limit_exceeded"
+    assert caught.value.response.headers["x-ratelimit-remaining-requests"] == "0"
+    assert 0 < int(caught.value.response.headers["retry-after"]) <= 60
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as http:
+        found = [await _status(http, f"{uvicorn_gateway.url}/api/v1/tenant/") for _ in range(4)]
+    assert 429 in found, "both doors count the same"
+
+
+async def _status(http: aiohttp.ClientSession, url: str) -> int:
+    async with http.get(url) as answer:
+        return answer.status
+
+
 async def test_a_client_that_leaves_does_not_end_its_turn(client: openai.AsyncOpenAI, gateway: Gateway) -> None:
     headers = {"Idempotency-Key": secrets.token_hex(8)}
     ask = user("long [[normal chunks=10 delay=0.05]]")
@@ -175,8 +247,11 @@ BAD: list[tuple[Any, str | None]] = [
     ({"model": "helper", "messages": [{"role": "user", "content": "x"}], "temperature": 9}, "temperature"),
     ({"model": "helper", "messages": [{"role": "user", "content": "x"}], "max_tokens": -1}, "max_tokens"),
     ({"model": "helper", "messages": [{"role": "user", "content": "x"}], "tools": [{"type": "x"}]}, "tools[0]"),
+    ({"model": "helper", "messages": [{"role": ["user"], "content": "x"}]}, "messages[0].role"),
     ([], None),
     ("{", None),
+    ('{"model":"helper","messages":[{"role":"user","content":"\\ud800"}]}', None),
+    ('{"model":' + "[" * 300 + "]" * 300 + "}", None),
 ]
 
 
@@ -189,6 +264,13 @@ async def test_bad_requests(body: Any, param: str | None, uvicorn_gateway: Gatew
         assert answer.status == 400
         error = (await answer.json())["error"]
         assert error["param"] == param and error["type"] == "invalid_request_error" and error["message"]
+
+
+async def test_a_form_is_not_read_as_json(uvicorn_gateway: Gateway, house: House) -> None:
+    headers = {"Authorization": f"Bearer {house.key()}"}
+    url = f"{uvicorn_gateway.url}/v1/chat/completions"
+    async with aiohttp.ClientSession(headers=headers) as http, http.post(url, data={"model": "helper"}) as answer:
+        assert (answer.status, (await answer.json())["error"]["code"]) == (415, "unsupported_media_type")
 
 
 async def test_refusals_in_the_apis_own_shape(gateway: Gateway, house: House) -> None:

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from tests.edges.conftest import Gateway, House
+from tests.edges.conftest import Gateway, House, running
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
 
@@ -92,6 +92,79 @@ async def test_an_answer_goes_out_once_in_the_response_or_later(
     assert (status, answer) == (200, {"outcome": "new"}) and time.monotonic() - started < 3
     async with asyncio.timeout(15):
         assert (await callback.get())["body"]["data"]["in_reply_to"] == "slow"
+
+
+async def _settled(house: House, number: int) -> list[tuple[str, int]]:
+    """The deliveries of the tenant once nothing of them is under way."""
+    from hub.models import Delivery
+
+    def look() -> list[tuple[str, int]]:
+        rows: list[tuple[str, int]] = list(Delivery.objects.order_by("id").values_list("status", "attempts"))
+        return rows
+
+    deadline = time.monotonic() + 15
+    while True:
+        found: list[tuple[str, int]] = await asyncio.to_thread(house.run, look)
+        if len(found) >= number and all(status in ("sent", "unknown", "dead") for status, _ in found):
+            return found
+        assert time.monotonic() < deadline, found
+        await asyncio.sleep(0.1)
+
+
+def _inline(house: House, callback: Any, *, limit: float = 10.0) -> str:
+    values: Any = {"secret": SECRET, "answer": "inline", "callback_url": callback.url, "inline_limit": limit}
+    return str(house.connect_row("webhook", **values).webhook_path)
+
+
+async def test_a_gateway_without_turns_answers_in_the_response(
+    uvicorn_gateway: Gateway, model_url: str, folder: Any, house: House, callback: Any
+) -> None:
+    """The turn runs in another process, which must not deliver what the response carries."""
+    path = _inline(house, callback)
+    with running("uvicorn", folder, model_url, HUB_ROLE="gateway") as door:
+        for n in range(3):
+            body = message(f"number {n}! [[echo]]", ident=f"q{n}", conversation="c")
+            status, answer = await post(door.url + path, body, signed(body))
+            assert status == 200 and f"number {n}!" in answer["reply"], answer
+        assert await _settled(house, 3) == [("sent", 1)] * 3
+        short = _inline(house, callback, limit=0.6)
+        body = message("slow [[normal chunks=12 delay=0.1]]", ident="slow")
+        assert (await post(door.url + short, body, signed(body)))[1] == {"outcome": "new"}
+        async with asyncio.timeout(15):
+            assert (await callback.get())["body"]["data"]["in_reply_to"] == "slow"
+    assert callback.empty()
+
+
+@pytest.mark.parametrize(
+    ("point", "ends", "called"),
+    [
+        ("accept.after_commit", ("sent", 1), 1),
+        ("webhook.before_answer", ("unknown", 2), 0),
+        ("inline.before_settle", ("unknown", 2), 0),
+    ],
+)
+async def test_a_gateway_that_dies_with_an_answer_in_hand(
+    uvicorn_gateway: Gateway,
+    model_url: str,
+    folder: Any,
+    house: House,
+    callback: Any,
+    point: str,
+    ends: tuple[str, int],
+    called: int,
+) -> None:
+    """Before it took the answer, that is delivered; after it, nobody knows, and the platform's repeat is answered."""
+    path, body = _inline(house, callback, limit=1.5), message("are you there? [[echo]]", ident="q")
+    with running("uvicorn", folder, model_url, HUB_ROLE="gateway", HUB_CRASH_AT=f"{point}:1") as door:
+        try:
+            await post(door.url + path, body, signed(body))
+        except aiohttp.ClientError:
+            assert point != "inline.before_settle", "the response was out"
+        assert await _settled(house, 1) == [ends]
+    assert callback.qsize() == called
+    repeated = (await post(uvicorn_gateway.url + path, body, signed(body)))[1]
+    assert repeated["outcome"] == "duplicate"
+    assert ("are you there?" in repeated.get("reply", "")) is not bool(called)
 
 
 async def test_refusals(gateway: Gateway, house: House) -> None:

@@ -117,6 +117,8 @@ class Ledgers:
     model_calls: int | None = None
     web: Mapping[str, Sequence[tuple[int, str]]] = field(default_factory=dict)
     """Per web client of a session: (seq, text) of stored messages as received."""
+    grown: Mapping[str, Sequence[tuple[int, str]]] = field(default_factory=dict)
+    """Per web client: (seq, text) that had grown on its screen when the stored answer came."""
     leftovers: Sequence[str] = ()
     """Open transactions, zombies and the like, found by the caller."""
 
@@ -295,6 +297,11 @@ def _received(ledgers: Ledgers, report: Report) -> None:
         for seq, text in messages:
             if (session, seq) in texts and texts[(session, seq)] != text:
                 report.blame("I6", f"{client}: message {seq} differs from what is stored")
+    for client, answers in ledgers.grown.items():
+        session = client.split("/")[0]
+        for seq, shown in answers:
+            if not texts.get((session, seq), "").startswith(shown):  # a word lost, doubled, or of another attempt
+                report.blame("I6", f"{client}: {shown[-60:]!r} had grown to message {seq}")
 
 
 def _fenced(ledgers: Ledgers, report: Report) -> None:

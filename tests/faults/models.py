@@ -48,11 +48,11 @@ async def bad_model(rig: Rig, dose: Dose) -> Result:
         matrix = MATRIX | (HANG if dose.faults > 1 else {})
         names = {name: f"{driver.prefix}m{round_}-{name.replace(' ', '-')}" for name in matrix}
         for name in GOOD:
-            await _say(rig, driver, names[name], "0", matrix[name])
+            await say(rig, driver, names[name], "0", matrix[name])
             await rig.quiet(seconds=30)
         async with asyncio.TaskGroup() as tasks:
             for name in set(matrix) - set(GOOD):
-                tasks.create_task(_say(rig, driver, names[name], "0", matrix[name]))
+                tasks.create_task(say(rig, driver, names[name], "0", matrix[name]))
         await rig.quiet(seconds=150)
         free = await _ask_again(rig, driver, list(names.values()))
         for name, conversation in names.items():
@@ -73,14 +73,15 @@ async def _ask_again(rig: Rig, driver: Driver, conversations: list[str], *, seco
         number += 1
         for conversation in conversations:
             if conversation not in free:
-                await _say(rig, driver, conversation, str(number), "are you there [[echo]]")
+                await say(rig, driver, conversation, str(number), "are you there [[echo]]")
         await rig.quiet(seconds=30)
         free |= {seen.conversation for seen in rig.program.seen if "are you there" in seen.text}
         await asyncio.sleep(0.0 if len(free) == len(conversations) else 1.0)
     return free
 
 
-async def _say(rig: Rig, driver: Driver, conversation: str, number: str, text: str) -> None:
+async def say(rig: Rig, driver: Driver, conversation: str, number: str, text: str) -> None:
+    """One message, once; who is not acknowledged is not asked for."""
     key = f"{conversation}-{number}"
     data = {"conversation": conversation, "sender": f"u-{conversation}", "id": key, "text": text}
     body = json.dumps({"type": "message", "data": data}).encode()

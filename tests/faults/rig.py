@@ -215,6 +215,8 @@ class Rig:
     """More connections by name, each with the platform behind it; started and stopped with the rig."""
     policy: Mapping[str, Any] = field(default_factory=lambda: {"enabled": False})
     """The agent's memory settings."""
+    tools: Sequence[str] = ()
+    """The agent's tools."""
     model: ModelServer = field(init=False)
     program: Program = field(init=False)
     planted: Planted = field(init=False)
@@ -228,6 +230,7 @@ class Rig:
         self.program = await Program().__aenter__()
         self.http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
         hook = {"channel": "webhook", "credentials": self.program.credentials()}
+        chat = {"channel": "web", "credentials": {}}
         for platform in self.platforms.values():
             await platform.__aenter__()
         more = {
@@ -235,8 +238,12 @@ class Rig:
             for name, platform in self.platforms.items()
         }
         # Recall would make the first turns of a new folder wait for the sentence model, which is no fault.
-        agent = {"policy": dict(self.policy)}
-        wanted = {"tenant": f"t{secrets.token_hex(6)}", "agent": agent, "connections": {"hook": hook, **more}}
+        agent = {"policy": dict(self.policy), "tools": list(self.tools)}
+        wanted = {
+            "tenant": f"t{secrets.token_hex(6)}",
+            "agent": agent,
+            "connections": {"hook": hook, "chat": chat, **more},
+        }
         made = await asyncio.to_thread(self.stack.call, "tests.faults.plant", wanted)
         self.planted = Planted(UUID(made["tenant"]), made["connections"])
         return self

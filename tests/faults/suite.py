@@ -10,7 +10,9 @@ from tests.faults.inflow import poison, repeated_and_scattered
 from tests.faults.models import bad_model
 from tests.faults.outcome import Dose, Result
 from tests.faults.outflow import bad_platform, refusing_platform
+from tests.faults.pages import visitors
 from tests.faults.rig import Rig, Stack
+from tests.faults.rounds import rounds
 from tests.faults.storage import lose_valkey, restart_postgres
 
 SMALL_POINTS = ("accept.after_commit", "claim.after_commit", "commit.after", "send.after")
@@ -44,10 +46,19 @@ FAULTS: dict[str, Fault] = {
     "pause": Fault(pause_runner, Dose(messages=90), Dose(messages=2000, faults=20)),
     "kill": Fault(kill_runners, Dose(messages=90), Dose(messages=6000, faults=60)),
     "points": Fault(_few_points, Dose(messages=90), Dose(messages=160, faults=10)),
+    "pages": Fault(
+        visitors,
+        Dose(messages=12, conversations=6, faults=3),
+        Dose(messages=400, conversations=20, faults=45),
+    ),
     "gateway": Fault(kill_gateways, Dose(messages=60), Dose(messages=3000, faults=30)),
 }
 """In the order of the small dose: what needs fewer processes comes first."""
-ALONE: dict[str, Callable[[Stack], Awaitable[Result]]] = {"growing": growing, "canaries": canaries}
+ALONE: dict[str, Callable[[Stack], Awaitable[Result]]] = {
+    "growing": growing,
+    "rounds": rounds,
+    "canaries": canaries,
+}
 
 
 async def small(stack: Stack) -> list[Result]:

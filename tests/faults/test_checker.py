@@ -38,6 +38,7 @@ def _good() -> Ledgers:
     )
     found.deliveries, found.shown, found.places = deliveries, shown, places
     found.web = {"sa/1": [(2, "answer a-0"), (3, "x"), (4, "answer a-1")]}
+    found.grown = {"sa/1": [(2, "answer a-0"), (4, "answer")]}
     return found
 
 
@@ -110,6 +111,10 @@ def _splice_for_a_client(found: Ledgers) -> None:
     found.web = {"sa/1": [(2, "answer a-0answer a-0")]}
 
 
+def _double_a_word_on_a_screen(found: Ledgers) -> None:
+    found.grown = {"sa/1": [(2, "answer answer a-0")]}
+
+
 def _commit_behind_the_fence(found: Ledgers) -> None:
     found.turns = [replace(found.turns[0], fence=3), *found.turns[1:]]
 
@@ -152,6 +157,7 @@ def _keep_slot(found: Ledgers) -> None:
         (_accept_out_of_order, "I5"),
         (_skip_for_a_client, "I6"),
         (_splice_for_a_client, "I6"),
+        (_double_a_word_on_a_screen, "I6"),
         (_commit_behind_the_fence, "I7"),
         (_fence_of_the_future, "I7"),
         (_book_too_much, "I8"),

@@ -8,6 +8,8 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from hub.assembly import make_stores
+from hub.env import env
 from hub.ledger.connections import Lease, RoleConnection
 from hub.ledger.leases import Leases, Liveness
 from tenants.db.pools import Pools
@@ -48,6 +50,22 @@ async def test_a_transaction_that_stands_still_lets_its_locks_go(pools: Pools, c
             await conn.execute("SELECT 1 FROM session WHERE id = %s FOR UPDATE", (session,))
             await asyncio.to_thread(_lock_in_time, clean, session, 6.0)
             await conn.execute("SELECT 1")
+
+
+async def test_a_sleeper_in_its_commit_lets_its_tenant_go_with_its_lease(clean: Database, redis_url: str) -> None:
+    session, tenant = _leased_session(clean, uuid7())
+    changes = {"database_url": clean.login_dsn, "redis_url": redis_url, "lease_seconds": 2.0}
+    stores = make_stores(env().model_copy(update=changes))
+    await stores.pools.open()
+    try:
+        with pytest.raises(psycopg.errors.TransactionTimeout):
+            async with stores.pools.app(tenant) as conn:
+                async with conn.pipeline():
+                    await conn.execute("SELECT 1 FROM session WHERE id = %s FOR UPDATE", (session,))
+                await asyncio.to_thread(_lock_in_time, clean, session, 4.0)
+                await conn.execute("SELECT 1")
+    finally:
+        await stores.pools.close()
 
 
 def _lock_in_time(database: Database, session: UUID, seconds: float) -> None:

@@ -145,7 +145,7 @@ async def test_what_is_forgotten_is_nowhere(world: World) -> None:
     await world.digest()
     asking = world.key(subject=key.subject_id)
     assert (await world.memory.recall(asking, "tulips", POLICY)).items
-    await world.memory.forget(world.tenant_id, key.subject_id)
+    await world.memory.erase(world.tenant_id, subject_id=key.subject_id)
     assert (await world.memory.recall(asking, "tulips", POLICY)).items == []
     assert (await world.memory.open(key, POLICY)).lines == []
     assert (await world.memory.recall(world.key(subject=other.subject_id), "tulips", POLICY)).items

@@ -48,7 +48,8 @@ class World:
         exchange = Exchange(key=key, lines=lines, batch=batch)
         async with self.pools.app(key.tenant_id) as conn:
             await self.memory.append(conn, [exchange])
-        await self.memory.cache(exchange, after)
+        self.memory.cache(exchange, after)
+        await self.memory.settled()
         if batch is not None:
             self.batches.append(batch)
         return after

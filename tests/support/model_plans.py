@@ -34,6 +34,8 @@ class Plan:
     text: str = ""
     name: str = ""
     args: str = "{}"
+    calls: int = 1
+    """How many tool calls a `tool` answer makes at once."""
     times: int = 0
 
 

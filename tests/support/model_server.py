@@ -264,9 +264,8 @@ class ModelServer:
         if plan is None:
             plan = self.queue.popleft() if self.queue else self.default
         if plan.kind == "tool" and messages[-1].get("role") == "tool":
-            return replace(
-                plan, kind="text", text=plan.text or "The tool said: " + text_of(messages[-1].get("content"))
-            )
+            results = [text_of(m.get("content")) for m in messages if m.get("role") == "tool"][-plan.calls :]
+            return replace(plan, kind="text", text=plan.text or "The tool said: " + " ".join(results))
         return replace(plan, text=text) if plan.kind == "echo" else plan
 
     def words(self, plan: Plan) -> tuple[str, ...]:
@@ -278,20 +277,20 @@ class ModelServer:
         model = str(body.get("model", ""))
         if plan.kind != "tool":
             return text_frames(model, self.words(plan))
-        call = self.tool_call(body, plan)
-        name, args = call["function"]["name"], call["function"]["arguments"]
-        head = {"index": 0, "id": call["id"], "type": "function", "function": {"name": name, "arguments": ""}}
-        half = len(args) // 2
-        pieces = [
-            {"tool_calls": [{"index": 0, "function": {"arguments": piece}}]} for piece in (args[:half], args[half:])
-        ]
-        deltas: list[dict[str, Any]] = [{"role": "assistant", "content": None, "tool_calls": [head]}, *pieces]
+        deltas: list[dict[str, Any]] = [{"role": "assistant", "content": None}]
+        for index, call in enumerate(self.tool_calls(body, plan)):
+            name, args = call["function"]["name"], call["function"]["arguments"]
+            head = {"index": index, "id": call["id"], "type": "function", "function": {"name": name, "arguments": ""}}
+            half = len(args) // 2
+            pieces = ({"index": index, "function": {"arguments": piece}} for piece in (args[:half], args[half:]))
+            deltas += [{"tool_calls": [piece]} for piece in (head, *pieces)]
         return (*(frame(model, delta) for delta in deltas), frame(model, {}, "tool_calls"))
 
-    def tool_call(self, body: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    def tool_calls(self, body: Mapping[str, Any], plan: Plan) -> list[dict[str, Any]]:
         tools = body.get("tools") or [{"function": {"name": "missing"}}]
-        name = plan.name or tools[0]["function"]["name"]
-        return {"id": f"call_{self.count}", "type": "function", "function": {"name": name, "arguments": plan.args}}
+        function = {"name": plan.name or tools[0]["function"]["name"], "arguments": plan.args}
+        ids = [f"call_{self.count}", *(f"call_{self.count}_{index}" for index in range(1, plan.calls))]
+        return [{"id": ident, "type": "function", "function": function} for ident in ids]
 
     def whole(self, body: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
         """The answer of a call that does not stream."""
@@ -300,7 +299,7 @@ class ModelServer:
         finish = "stop"
         if plan.kind == "tool":
             message, finish = (
-                {"role": "assistant", "content": None, "tool_calls": [self.tool_call(body, plan)]},
+                {"role": "assistant", "content": None, "tool_calls": self.tool_calls(body, plan)},
                 "tool_calls",
             )
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}

@@ -1,30 +1,40 @@
 """`hub agent`: who answers."""
 
+import asyncio
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
-from hub.cli import lookup
+from hub.cli import arguments, lookup
 from hub.cli.output import CommandFailed, Output, with_output
+from hub.cli.root import examples
+from hub.cli.terminal import bold, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agents.models import Agent
+    from agents.types import ModelRoute
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "hub agent create helper --tenant acme --prompt 'You help with orders.'",
+        "hub agent set helper --tenant acme --model-url https://api.example.org/v1 --model m1 --model-key sk-…",
+        "hub agent test helper --tenant acme",
+    )
+)
 def command() -> None:
-    """Create, list and change agents."""
+    """Create, list, show, change and test agents."""
 
 
 def _options(function: "Callable[..., Any]") -> "Callable[..., Any]":
     """What both `create` and `set` take."""
     file = click.Path(exists=True, dir_okay=False, path_type=Path)
     for option in (
-        click.option("--tenant", "slug", required=True, help="The tenant it belongs to."),
+        arguments.tenant,
         click.option("--model-url", help="An OpenAI-compatible endpoint; without one the hub's own is used."),
         click.option("--model", help="The model's name at that endpoint."),
         click.option("--model-key", help="The endpoint's API key; sealed when stored."),
@@ -39,7 +49,7 @@ def _options(function: "Callable[..., Any]") -> "Callable[..., Any]":
     return function
 
 
-@command.command()
+@command.command(epilog=examples("hub agent create helper --tenant acme --prompt-file prompt.md --memory rounds=20"))
 @click.argument("name")
 @_options
 @with_output
@@ -62,8 +72,8 @@ def create(output: Output, name: str, slug: str, **given: Any) -> None:
     )
 
 
-@command.command("set")
-@click.argument("name")
+@command.command("set", epilog=examples("hub agent set helper --tenant acme --model m2"))
+@click.argument("name", shell_complete=arguments.agents)
 @_options
 @with_output
 def set_(output: Output, name: str, slug: str, **given: Any) -> None:
@@ -80,8 +90,8 @@ def set_(output: Output, name: str, slug: str, **given: Any) -> None:
     output.result(values, f"agent {name} is now version {found.version}")
 
 
-@command.command("list")
-@click.option("--tenant", "slug", required=True)
+@command.command("list", epilog=examples("hub agent list --tenant acme"))
+@arguments.tenant
 @with_output
 def list_(output: Output, slug: str) -> None:
     """List a tenant's agents."""
@@ -91,8 +101,71 @@ def list_(output: Output, slug: str) -> None:
 
         with tenant_scope(lookup.tenant(slug).id):
             found = [_shown(one) for one in Agent.objects.order_by("name")]
-    lines = [f"{one['name']:<24} version {one['version']:<4} {one['model'] or 'the hub’s model'}" for one in found]
-    output.result({"agents": found}, "\n".join(lines) or f"no agents yet: hub agent create NAME --tenant {slug}")
+    rows = [(one["name"], one["version"], one["model"] or "the hub’s", ", ".join(one["tools"])) for one in found]
+    empty = f"no agents yet: hub agent create NAME --tenant {slug}"
+    output.result({"agents": found}, table(("NAME", "VERSION", "MODEL", "TOOLS"), rows, empty=empty))
+
+
+@command.command(epilog=examples("hub agent show helper --tenant acme"))
+@click.argument("name", shell_complete=arguments.agents)
+@arguments.tenant
+@with_output
+def show(output: Output, name: str, slug: str) -> None:
+    """Show the agent NAME: prompt, model routes, memory and tools; never a key."""
+    with lookup.work("hub agent show"):
+        from tenants.context import tenant_scope
+
+        tenant = lookup.tenant(slug)
+        with tenant_scope(tenant.id):
+            found = lookup.agent(tenant, name)
+            values = {**_shown(found), "prompt": found.prompt, "language": found.language, "routes": found.routes}
+    lines = [bold(f"{name}, version {found.version}")]
+    lines += [
+        f"  {key:<10}{value}"
+        for key, value in values.items()
+        if key not in ("id", "name", "version", "prompt") and value
+    ]
+    output.result(values, "\n".join([*lines, "", found.prompt or "(no prompt of its own)"]))
+
+
+@command.command(epilog=examples("hub agent test helper --tenant acme"))
+@click.argument("name", shell_complete=arguments.agents)
+@arguments.tenant
+@with_output
+def test(output: Output, name: str, slug: str) -> None:
+    """Ask each model route of the agent NAME for one token; fails where the first route does not answer."""
+    with lookup.work("hub agent test"):
+        from hub.cli.asking import ask
+        from hub.env import env
+        from tenants.context import tenant_scope
+
+        tenant = lookup.tenant(slug)
+        with tenant_scope(tenant.id):
+            found = lookup.agent(tenant, name)
+            routes = _routes(found)
+        asked = [asyncio.run(ask(env(), route)) for route in routes]
+    rows = [(one.model, one.base_url, "ok" if one.ok else "failed", f"{one.ms} ms", one.detail) for one in asked]
+    if asked and not asked[0].ok:
+        raise CommandFailed(f"{asked[0].model} at {asked[0].base_url}: {asked[0].detail}; {asked[0].remedy}")
+    values = {"name": name, "ok": True, "routes": [{**asdict(one), "ok": one.ok} for one in asked]}
+    empty = "no model: answers are quoted from memory"
+    output.result(values, table(("MODEL", "AT", "STATE", "TOOK", "DETAIL"), rows, empty=empty))
+
+
+def _routes(agent: "Agent") -> "list[ModelRoute]":
+    """The agent's own routes with their keys, else the hub's."""
+    from agents.types import ModelRoute
+    from hub.configured import default_route
+    from hub.env import env
+    from hub.pipeline.reading import route_keys
+
+    keys = [*route_keys(agent), *[""] * len(agent.routes)]
+    own = [
+        ModelRoute(provider=one["provider"], model=one["model"], base_url=one.get("base_url", ""), api_key=key)
+        for one, key in zip(agent.routes, keys, strict=False)
+    ]
+    hubs = default_route(env())
+    return own or ([hubs] if hubs is not None else [])
 
 
 def _apply(agent: "Agent", given: dict[str, Any]) -> None:
@@ -127,6 +200,8 @@ def _apply_model(agent: "Agent", given: dict[str, Any]) -> None:
 
 
 def _seal_first_key(agent: "Agent", key: str) -> None:
+    import orjson
+
     from tenants.crypto import CellRef
 
     vault = lookup.vault()
@@ -165,7 +240,7 @@ def _like(default: object, text: str) -> object:
     return int(text) if isinstance(default, int) else text
 
 
-def _shown(agent: "Agent") -> dict[str, object]:
+def _shown(agent: "Agent") -> dict[str, Any]:
     first = agent.routes[0] if agent.routes else {}
     return {
         "id": str(agent.id),

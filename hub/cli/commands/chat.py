@@ -7,46 +7,78 @@ from urllib.parse import urlsplit, urlunsplit
 
 import click
 
-from hub.cli import lookup
-from hub.cli.output import CommandFailed, Output, with_output
-from hub.embedded import folders
-from hub.env import env
+from hub.cli import arguments, lookup
+from hub.cli.output import CommandFailed, Output, Unreachable, with_output
+from hub.cli.root import examples
+from hub.cli.terminal import dim
 
 if TYPE_CHECKING:
     from hub.cli.talk import Talk
+    from hub.cli.visitors import Remembered
 
-WORDS_OF_LEAVING = ("/quit", "/exit", "/bye")
+LEAVING = ("/quit", "/exit", "/bye")
+HELP = """\
+      /new      a new conversation, as somebody new
+      /history  what was said here
+      /help     this
+      /quit     leave (also Ctrl-D)
+      Ctrl-C while the agent speaks: it stops, what it said stays. A line that ends in \\ goes on in the next."""
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "hub chat",
+        "hub chat --as ann               go on as ann where you were",
+        "hub chat --once 'What is my order?' --json | jq -r .text",
+        "hub chat --url https://hub.example.org --connection Ab3dE6gH…",
+    )
+)
 @click.option("--once", metavar="TEXT", help="Say one thing, print the answer and end: for scripts.")
+@click.option("--as", "name", help="Be the visitor of this NAME: the same conversation, the same memory.")
 @click.option("--url", help="Where the hub is; this data folder's hub unless given.")
 @click.option("--connection", "named", help="A web connection's public id; the tenant's first one unless given.")
-@click.option("--tenant", "slug", default="demo", show_default=True)
+@click.option(
+    "--tenant", "slug", default="demo", show_default=True, shell_complete=arguments.tenants, help="Whose chat."
+)
 @click.option("--wait", type=click.FloatRange(1, 3600), default=600.0, show_default=True, help="Seconds for an answer.")
 @with_output
-def command(output: Output, once: str | None, url: str | None, named: str | None, slug: str, wait: float) -> None:
-    """Talk to an agent of a running hub. /quit ends it, Ctrl-C stops a running answer."""
+def command(
+    output: Output, once: str | None, name: str | None, url: str | None, named: str | None, **given: Any
+) -> None:
+    """Talk to an agent of a running hub; answers appear while they are written.
+
+    /help in the chat lists what else there is. A lost connection is made again, and nothing is lost or doubled.
+    """
+    from hub.cli.talk import Talk
+    from hub.cli.visitors import Remembered
+    from hub.env import env
+
     if output.as_json and once is None:
         raise CommandFailed("--json goes with --once TEXT")
-    address = _socket_address(url or _running_hub(), named or _web_connection(slug))
+    talk = Talk(_socket_address(url or _running_hub(), named or _web_connection(given["slug"])))
+    kept = Remembered(env().layout.root, name) if name else None
+    known = kept.bring(talk) if kept else False
     try:
         if once is None:
-            _converse(address, wait=wait)
+            _Conversation(talk, kept=kept, wait=given["wait"]).run(known=known)
         else:
-            _print(output, asyncio.run(_ask_once(address, once, wait=wait)))
+            answer = asyncio.run(_ask_once(talk, once, wait=given["wait"], kept=kept))
+            output.result(answer, str(answer["text"]))
     except TimeoutError:
-        raise CommandFailed(f"no answer within {wait:g} s") from None
+        raise CommandFailed(f"no answer within {given['wait']:g} s") from None
 
 
 def _running_hub() -> str:
     """The address of the hub on this data folder, as `hub status` tells it."""
+    from hub.embedded import folders
+    from hub.env import env
+
     found = env()
     if not found.embedded_postgres:
         return found.site_url
     held = folders.holder(found.layout)
     if held is None or held[1] != folders.HUB or not found.layout.address_file.exists():
-        raise CommandFailed("the hub does not run here: start it with hub up, or give --url")
+        raise Unreachable("the hub does not run here: start it with hub up, or give --url")
     return found.layout.address_file.read_text().strip()
 
 
@@ -70,107 +102,106 @@ def _socket_address(base: str, public_id: str) -> str:
     return urlunsplit((scheme, parts.netloc, f"{parts.path.rstrip('/')}/ws/chat/{public_id}", "", ""))
 
 
-async def _ask_once(address: str, text: str, *, wait: float) -> dict[str, Any]:
-    from hub.cli.talk import talk
-
-    async with asyncio.timeout(wait), talk(address) as open_talk:
+async def _ask_once(talk: "Talk", text: str, *, wait: float, kept: "Remembered | None") -> dict[str, Any]:
+    async with asyncio.timeout(wait), talk as open_talk:
         answer = await open_talk.ask(text, lambda _kind, _frame: None)
+        if kept is not None:
+            kept.keep(open_talk)
         return {**answer, "session": open_talk.session}
 
 
-def _print(output: Output, answer: dict[str, Any]) -> None:
-    output.result(answer, str(answer["text"]))
+class _Conversation:
+    """Asks in turns. Reading a line blocks, so it happens between runs of the loop; the socket waits or is remade."""
 
+    def __init__(self, talk: "Talk", *, kept: "Remembered | None", wait: float) -> None:
+        self._talk, self._kept, self._wait = talk, kept, wait
+        self._said: list[tuple[str, str]] = []
+        context = click.get_current_context(silent=True)
+        self._styled = sys.stdout.isatty() and not (context is not None and context.color is False)
 
-def _converse(address: str, *, wait: float) -> None:
-    """Ask in turns. Reading a line blocks, so it happens between runs of the loop; the socket can wait or be remade."""
-    from hub.cli.talk import Talk
+    def run(self, *, known: bool) -> None:
+        """Until the person leaves."""
+        if sys.stdin.isatty():
+            import readline  # noqa: F401 - its import gives input() line editing and history
+        with asyncio.Runner() as runner:
+            runner.run(self._enter())
+            try:
+                self._greet(runner.run(self._talk.backlog()) if known else [])
+                while (text := self._line()) not in LEAVING:
+                    runner.run(self._react(text))
+            finally:
+                runner.run(self._leave())
 
-    open_talk = Talk(address)
-    with asyncio.Runner() as runner:
-        runner.run(_enter(open_talk))
-        click.secho("you are connected; Ctrl-C stops an answer, /quit ends the conversation", dim=True)
+    async def _enter(self) -> None:
+        await self._talk.__aenter__()
+
+    async def _leave(self) -> None:
+        if self._kept is not None and self._talk.token:
+            self._kept.keep(self._talk)
+        await self._talk.__aexit__(None, None, None)
+
+    def _greet(self, messages: list[dict[str, Any]]) -> None:
+        self._said = [(str(one["role"]), str(one["text"])) for one in messages]
+        self._history(self._said[-6:])
+        self._aside("you are connected; /help lists what there is, Ctrl-C stops an answer, /quit ends")
+
+    async def _react(self, text: str) -> None:
+        if text == "/help":
+            click.echo(HELP)
+        elif text == "/history":
+            self._history(self._said)
+        elif text == "/new":
+            await self._talk.anew()
+            self._said.clear()
+            self._aside("a new conversation; nobody knows you here")
+        elif text:
+            await self._ask(text)
+
+    async def _ask(self, text: str) -> None:
+        from hub.cli.screen import Screen
+
+        screen = Screen(styled=self._styled)
+        asked = asyncio.create_task(self._talk.ask(text, screen.show))
         try:
-            while (text := _line()) not in WORDS_OF_LEAVING:
-                if text:
-                    runner.run(_one_answer(open_talk, text, wait=wait))
-        finally:
-            runner.run(open_talk.__aexit__(None, None, None))
+            async with asyncio.timeout(self._wait):
+                answer = await asyncio.shield(asked)
+        except asyncio.CancelledError:
+            # Ctrl-C while the agent speaks: it stops, and what it said so far is its answer.
+            current = asyncio.current_task()
+            if current is not None:
+                current.uncancel()
+            await self._talk.stop()
+            answer = await asked
+        except TimeoutError:
+            asked.cancel()
+            raise
+        screen.end(answer)
+        self._said += [("user", text), ("assistant", str(answer["text"]))]
 
+    def _line(self) -> str:
+        """A line, or several where each but the last ends in a backslash."""
+        prompt, lines = self._prompt("you   "), list[str]()
+        try:
+            while (line := input(prompt)).endswith("\\"):
+                lines.append(line[:-1])
+                prompt = self._prompt("  …   ")
+        except (EOFError, KeyboardInterrupt):
+            click.echo()
+            return LEAVING[0]
+        return "\n".join([*lines, line]).strip()
 
-async def _enter(open_talk: "Talk") -> None:
-    await open_talk.__aenter__()
+    def _prompt(self, text: str) -> str:
+        """Coloured on a terminal; the marks tell the line editor that colours take no room."""
+        if not self._styled:
+            return text
+        before, after = click.style("\0", fg="cyan", bold=True).split("\0")
+        return f"\x01{before}\x02{text}\x01{after}\x02" if sys.stdin.isatty() else f"{before}{text}{after}"
 
+    def _history(self, said: list[tuple[str, str]]) -> None:
+        from hub.cli.terminal import safe
 
-def _line() -> str:
-    try:
-        return input(click.style("you   ", fg="cyan")).strip()
-    except (EOFError, KeyboardInterrupt):
-        click.echo()
-        return WORDS_OF_LEAVING[0]
+        for role, text in said:
+            self._aside(f"{'agent' if role == 'assistant' else 'you':<6}{safe(text)}")
 
-
-async def _one_answer(open_talk: "Talk", text: str, *, wait: float) -> None:
-    screen = _Screen()
-    asked = asyncio.create_task(open_talk.ask(text, screen.show))
-    try:
-        async with asyncio.timeout(wait):
-            answer = await asyncio.shield(asked)
-    except asyncio.CancelledError:
-        # Ctrl-C while the agent speaks: it stops, and what it said so far is its answer.
-        current = asyncio.current_task()
-        if current is not None:
-            current.uncancel()
-        await open_talk.stop()
-        answer = await asked
-    except TimeoutError:
-        asked.cancel()
-        raise
-    screen.end(answer)
-
-
-class _Screen:
-    """Shows an answer while it is written."""
-
-    def __init__(self) -> None:
-        self._shown = ""
-        self._begun = False
-
-    def show(self, kind: str, frame: dict[str, Any]) -> None:
-        """One frame on the way to the answer."""
-        if kind == "delta":
-            self._write(frame["text"])
-        elif kind == "gap":
-            self._again("")
-            self._write(frame["text"])
-        elif kind in ("restart", "reset"):
-            self._again("starting again")
-        elif kind == "lost":
-            self._again("the connection was lost, trying again")
-
-    def end(self, answer: dict[str, Any]) -> None:
-        """The stored answer decides: what was not shown yet is shown now."""
-        text = str(answer["text"])
-        if not text.startswith(self._shown):
-            self._again("")
-        self._write(text[len(self._shown) :])
-        sys.stdout.write("\n")
-        for choice in answer.get("quick_replies", ()):
-            click.secho(f"        › {choice}", dim=True)
-        if answer.get("finish") == "stopped":
-            click.secho("        (stopped)", dim=True)
-
-    def _write(self, text: str) -> None:
-        if not self._begun:
-            sys.stdout.write(click.style("agent ", fg="green"))
-            self._begun = True
-        sys.stdout.write(text)
-        sys.stdout.flush()
-        self._shown += text
-
-    def _again(self, why: str) -> None:
-        if self._shown:
-            sys.stdout.write("\n")
-        if why:
-            click.secho(f"        ({why})", dim=True)
-        self._shown, self._begun = "", False
+    def _aside(self, text: str) -> None:
+        click.echo(dim(text) if self._styled else text)

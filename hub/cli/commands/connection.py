@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hub.cli import lookup, options
+from hub.cli import arguments, audit, lookup
 from hub.cli.output import CommandFailed, Output, with_output
+from hub.cli.root import examples
+from hub.cli.terminal import bold, paint, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,13 +18,23 @@ if TYPE_CHECKING:
     Function = Callable[..., Any]
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "hub connection create web --tenant acme --agent helper",
+        "hub connection create webhook --tenant acme --agent helper --set-file secret=secret.txt",
+        "hub connection test site --tenant acme",
+        "hub connection pause site --tenant acme",
+    )
+)
 def command() -> None:
-    """Create, list, test and change connections."""
+    """Create, list, show, change, test, pause and delete connections."""
 
 
-def _tenant(function: "Function") -> "Function":
-    return click.option("--tenant", "slug", required=True, help="The tenant it belongs to.")(function)
+def _named(function: "Function") -> "Function":
+    return click.argument("named", shell_complete=arguments.connections)(arguments.tenant(function))
+
+
+_OPTIONS = ("burst", "debounce_ms", "on_unknown", "delivery_window", "allowed_origins")
 
 
 def _settings(function: "Function") -> "Function":
@@ -38,10 +50,10 @@ def _settings(function: "Function") -> "Function":
     )(from_file(function))
 
 
-@command.command()
-@click.argument("channel")
-@_tenant
-@click.option("--agent", "agent_name", required=True, help="Who answers.")
+@command.command(epilog=examples("hub connection create web --tenant acme --agent helper --name site"))
+@click.argument("channel", shell_complete=arguments.channels)
+@arguments.tenant
+@click.option("--agent", "agent_name", required=True, shell_complete=arguments.agents, help="Who answers.")
 @click.option("--name", default="", help="The name people see; the channel's unless given.")
 @_settings
 @with_output
@@ -49,6 +61,7 @@ def create(output: Output, channel: str, slug: str, agent_name: str, **given: An
     """Connect CHANNEL for a tenant; prints where the platform must send its webhooks."""
     with lookup.work("hub connection create"):
         from channels_adapters.registry import adapter_type
+        from hub.cli import options
         from hub.models import Connection
         from tenants.context import tenant_scope
 
@@ -65,16 +78,16 @@ def create(output: Output, channel: str, slug: str, agent_name: str, **given: An
     output.result(values, _created(values))
 
 
-@command.command("set")
-@click.argument("named")
-@_tenant
-@click.option("--agent", "agent_name", help="Who answers from now on.")
+@command.command("set", epilog=examples("hub connection set site --tenant acme --set debounce_ms=300"))
+@_named
+@click.option("--agent", "agent_name", shell_complete=arguments.agents, help="Who answers from now on.")
 @_settings
 @with_output
 def set_(output: Output, named: str, slug: str, agent_name: str | None, **given: Any) -> None:
     """Change the connection NAMED (its id, public id or name); what is not given stays."""
     with lookup.work("hub connection set"):
         from channels_adapters.registry import adapter_type
+        from hub.cli import options
         from hub.pipeline.connections import open_credentials
         from tenants.context import tenant_scope
 
@@ -93,8 +106,8 @@ def set_(output: Output, named: str, slug: str, agent_name: str | None, **given:
     output.result(values, f"connection {found.name} is changed; running processes follow within 5 seconds")
 
 
-@command.command("list")
-@_tenant
+@command.command("list", epilog=examples("hub connection list --tenant acme"))
+@arguments.tenant
 @with_output
 def list_(output: Output, slug: str) -> None:
     """List a tenant's connections."""
@@ -104,13 +117,95 @@ def list_(output: Output, slug: str) -> None:
 
         with tenant_scope(lookup.tenant(slug).id):
             found = [_shown(one) for one in Connection.objects.order_by("id")]
-    lines = [f"{one['channel']:<12} {one['name']:<28} {one['status']:<9} {one['webhook_path']}" for one in found]
-    output.result({"connections": found}, "\n".join(lines) or "no connections yet: hub connection create CHANNEL")
+    rows = [(one["channel"], one["name"], one["status"], one["webhook_path"]) for one in found]
+    empty = f"no connections yet: hub connection create CHANNEL --tenant {slug} --agent NAME"
+    output.result({"connections": found}, table(("CHANNEL", "NAME", "STATUS", "WEBHOOK"), rows, empty=empty))
 
 
-@command.command()
-@click.argument("named")
-@_tenant
+@command.command(epilog=examples("hub connection show site --tenant acme"))
+@_named
+@with_output
+def show(output: Output, named: str, slug: str) -> None:
+    """Show the connection NAMED: its settings, its addresses and how it is; never a secret."""
+    with lookup.work("hub connection show"):
+        from hub.env import env
+        from tenants.context import tenant_scope
+
+        tenant = lookup.tenant(slug)
+        with tenant_scope(tenant.id):
+            found = lookup.connection(tenant, named)
+            values = {
+                **_shown(found),
+                "webhook": f"{env().site_url}{found.webhook_path}",
+                "status_detail": found.status_detail,
+                "last_event_at": found.last_event_at.isoformat() if found.last_event_at else None,
+                "created": found.created.isoformat(),
+            }
+    lines = [bold(f"{found.name} ({found.channel}) ") + paint(str(found.status))]
+    lines += [f"  {name:<16}{value}" for name, value in values.items() if value not in (None, "", [])]
+    output.result(values, "\n".join(lines))
+
+
+@command.command(epilog=examples("hub connection pause site --tenant acme"))
+@_named
+@with_output
+def pause(output: Output, named: str, slug: str) -> None:
+    """Take and send nothing on the connection NAMED until it is resumed; what waits keeps waiting."""
+    _switch(output, slug, named, status="paused", detail="by an operator")
+
+
+@command.command(epilog=examples("hub connection resume site --tenant acme"))
+@_named
+@with_output
+def resume(output: Output, named: str, slug: str) -> None:
+    """Take and send messages on the connection NAMED again."""
+    _switch(output, slug, named, status="active", detail="")
+
+
+def _switch(output: Output, slug: str, named: str, *, status: str, detail: str) -> None:
+    with lookup.work(f"hub connection: {status}"):
+        from django.db import transaction
+
+        from tenants.context import tenant_scope
+
+        tenant = lookup.tenant(slug)
+        with tenant_scope(tenant.id), transaction.atomic():
+            found = lookup.connection(tenant, named)
+            before = {"status": str(found.status)}
+            found.status, found.status_detail = status, detail
+            found.save(update_fields=["status", "status_detail", "updated"])
+            verb = "resumed" if status == "active" else status
+            audit.record(tenant.id, f"connection.{verb}", subject=found, before=before, after={"status": status})
+            values = _shown(found)
+    output.result(values, f"connection {found.name} is {status}; running processes follow within 5 seconds")
+
+
+@command.command(epilog=examples("hub connection delete old-bot --tenant acme --yes"))
+@_named
+@arguments.yes
+@with_output
+def delete(output: Output, named: str, slug: str, yes: bool) -> None:  # noqa: FBT001 - click's flag
+    """Delete the connection NAMED for good, with its conversations. To keep those, pause it instead."""
+    with lookup.work("hub connection delete"):
+        from django.db import transaction
+
+        from hub.models import Session
+        from tenants.context import tenant_scope
+
+        tenant = lookup.tenant(slug)
+        with tenant_scope(tenant.id):
+            found = lookup.connection(tenant, named)
+            held = Session.objects.filter(connection_id=found.id).count()
+            output.confirm(f"delete {found.name} ({found.channel}) and its {held} conversations for good?", yes=yes)
+            values = {**_shown(found), "sessions": held}
+            with transaction.atomic():
+                audit.record(tenant.id, "connection.deleted", subject=found, before={"sessions": held})
+                found.delete()
+    output.result(values, f"connection {values['name']} and {held} conversations are deleted")
+
+
+@command.command(epilog=examples("hub connection test site --tenant acme"))
+@_named
 @with_output
 def test(output: Output, named: str, slug: str) -> None:
     """Ask the platform whether the credentials of the connection NAMED work."""
@@ -156,6 +251,7 @@ def _base_probe() -> object:
 def _seal(row: "Connection", values: dict[str, Any]) -> None:
     from pydantic import ValidationError
 
+    from hub.cli import options
     from hub.pipeline.connections import seal_credentials
 
     try:
@@ -173,7 +269,7 @@ def _shown(row: "Connection") -> dict[str, object]:
         "name": row.name,
         "agent_id": str(row.agent_id),
         "status": row.status,
-        **{name: getattr(row, name) for name in options.OPTIONS if name not in ("name", "status")},
+        **{name: getattr(row, name) for name in _OPTIONS},
     }
 
 

@@ -2,21 +2,23 @@
 
 import click
 
-from hub.cli import database
 from hub.cli.output import Output, with_output
-from hub.env import env
+from hub.cli.root import examples
 
 
-@click.group()
+@click.group(epilog=examples("hub db init --superuser-url postgresql://postgres@db.example.org/postgres"))
 def command() -> None:
     """Prepare a database."""
 
 
-@command.command()
+@command.command(epilog=examples("hub db init", "hub db init --superuser-url postgresql://postgres@db/postgres"))
 @click.option("--superuser-url", help="A role of a foreign cluster that may create roles and databases.")
 @with_output
 def init(output: Output, superuser_url: str | None) -> None:
     """Make the database and its roles; running it again repairs them."""
+    from hub.cli import database
+    from hub.env import env
+
     found = env()
     with database.available(found, purpose="hub db init"):
         database.initialise(found, superuser_dsn=superuser_url)

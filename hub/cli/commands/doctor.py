@@ -1,26 +1,62 @@
 """`hub doctor`: look at everything and say what to do."""
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from hub.cli import checks, database
-from hub.cli.output import Output, with_output
-from hub.env import env
+from hub.cli.output import EXIT_FAILED, Output, with_output
+from hub.cli.root import examples
+from hub.cli.terminal import bold, dim, paint
+
+if TYPE_CHECKING:
+    from hub.cli.finding import Finding
+
+_MARKS = {"ok": "ok  ", "note": "note", "bad": "BAD "}
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "hub doctor",
+        "hub doctor --deep                       every sealed cell instead of the newest",
+        "hub doctor --json | jq '.findings[] | select(.ok | not)'",
+    )
+)
+@click.option("--deep", is_flag=True, help="Open every sealed cell of every tenant; takes its time.")
 @with_output
-def command(output: Output) -> None:
-    """Check everything the hub needs, running or not, and say what to do."""
+def command(output: Output, deep: bool) -> None:  # noqa: FBT001 - click's flag
+    """Check everything the hub needs, running or not, and say for each problem what to do.
+
+    Asks the model for one token, the workers for a sign of life, and opens sealed cells. Ends with 1 when something is
+    broken; notes do not count.
+    """
+    from hub.cli import checks, database
+    from hub.env import env
+
     found = env()
     running = checks.is_running(found)
-    with database.available(found, purpose="hub doctor"):
-        findings = list(checks.examine(found, running=running))
-    lines = [f"{'ok  ' if one.good else 'BAD '} {one.name}: {one.detail}" for one in findings]
-    lines += [f"     to do for {one.name}: {one.remedy}" for one in findings if not one.good]
-    values = [{"name": one.name, "ok": one.good, "detail": one.detail, "remedy": one.remedy} for one in findings]
+    findings: list[Finding] = []
+    with database.available(found, purpose="hub doctor"), output.bar("looking", total=checks.ABOUT) as step:
+        for one in checks.examine(found, running=running, everything=deep):
+            findings.append(one)
+            step(1)
     good = all(one.good for one in findings)
-    output.result({"ok": good, "findings": values}, "\n".join(lines))
+    output.result({"ok": good, "findings": [_values(one) for one in findings]}, _text(findings))
     if not good:
-        sys.exit(1)
+        sys.exit(EXIT_FAILED)
+
+
+def _values(one: "Finding") -> dict[str, object]:
+    return {"name": one.name, "ok": one.good, "level": one.level, "detail": one.detail, "remedy": one.remedy}
+
+
+def _text(findings: "list[Finding]") -> str:
+    width = max(len(one.name) for one in findings)
+    lines = [f"{paint(_MARKS[one.level])}  {one.name:<{width}}  {one.detail}" for one in findings]
+    todo = [one for one in findings if one.remedy]
+    if todo:
+        lines += ["", bold("to do")]
+        lines += [f"  {one.name:<{width}}  {one.remedy}" for one in todo]
+    broken = sum(not one.good for one in findings)
+    lines += ["", dim(f"{len(findings)} things looked at, {broken} broken, {len(todo) - broken} to look at")]
+    return "\n".join(lines)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from hub.cli import lookup
+from hub.cli import arguments, lookup
 from hub.cli.output import CommandFailed, Output, with_output
-from hub.env import env
+from hub.cli.root import examples
+from hub.cli.terminal import table
 
 if TYPE_CHECKING:
     from tenants.crypto import Vault
@@ -22,15 +23,21 @@ PURPOSES = ("content", "credentials", "memory")
 DEFAULT_SCOPES = ("chat",)
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "hub key create --tenant acme --scope chat --scope read --days 90",
+        "hub key list --tenant acme",
+        "hub key rotate-master        a new key over everything at rest",
+    )
+)
 def command() -> None:
     """API keys, and rotation of the keys at rest."""
 
 
-@command.command()
-@click.option("--tenant", "slug", required=True)
+@command.command(epilog=examples("hub key create --tenant acme --scope chat --name website --days 365"))
+@arguments.tenant
 @click.option("--scope", "scopes", multiple=True, help="What it may do; repeat for several. Unless given: chat.")
-@click.option("--agent", "agent_name", help="Restrict it to one agent.")
+@click.option("--agent", "agent_name", shell_complete=arguments.agents, help="Restrict it to one agent.")
 @click.option("--name", default="", help="What it is for.")
 @click.option("--days", type=click.IntRange(1, 36_500), help="Days after which it ends.")
 @with_output
@@ -55,8 +62,8 @@ def create(output: Output, slug: str, scopes: tuple[str, ...], agent_name: str |
     output.result(values, f"{made.key}\n(shown once; keep it)")
 
 
-@command.command("list")
-@click.option("--tenant", "slug", required=True)
+@command.command("list", epilog=examples("hub key list --tenant acme"))
+@arguments.tenant
 @with_output
 def list_(output: Output, slug: str) -> None:
     """List a tenant's API keys, by what is shown of them."""
@@ -66,13 +73,17 @@ def list_(output: Output, slug: str) -> None:
 
         with tenant_scope(lookup.tenant(slug).id):
             found = [_shown(one) for one in ApiKey.objects.order_by("id")]
-    lines = [f"{one['key']:<20} {one['name']:<24} {one['state']:<8} {' '.join(one['scopes'])}" for one in found]
-    output.result({"keys": found}, "\n".join(lines) or f"no keys yet: hub key create --tenant {slug}")
+    rows = [
+        (one["key"], one["name"], one["state"], " ".join(one["scopes"]), (one["last_used_at"] or "never")[:19])
+        for one in found
+    ]
+    heads = ("KEY", "NAME", "STATE", "SCOPES", "LAST USED")
+    output.result({"keys": found}, table(heads, rows, empty=f"no keys yet: hub key create --tenant {slug}"))
 
 
-@command.command()
+@command.command(epilog=examples("hub key revoke Ab3dE6gH --tenant acme"))
 @click.argument("named")
-@click.option("--tenant", "slug", required=True)
+@arguments.tenant
 @with_output
 def revoke(output: Output, named: str, slug: str) -> None:
     """End the key NAMED by its id or by the prefix that `list` shows."""
@@ -93,7 +104,7 @@ def revoke(output: Output, named: str, slug: str) -> None:
     output.result(values, f"key hub_{found.prefix}_… is revoked; it stops working within 5 seconds")
 
 
-@command.command("rotate-master")
+@command.command("rotate-master", epilog=examples("hub key rotate-master"))
 @with_output
 def rotate_master(output: Output) -> None:
     """Bring every tenant's keys under the newest master key.
@@ -101,6 +112,8 @@ def rotate_master(output: Output) -> None:
     An embedded hub must be stopped and gets a new key by itself. With HUB_MASTER_KEY: first give every process
     `new,old` and restart it, then run this, then take the old one away.
     """
+    from hub.env import env
+
     if env().master_key is None:
         _rotate_embedded(output)
         return
@@ -116,6 +129,7 @@ def rotate_master(output: Output) -> None:
 def _rotate_embedded(output: Output) -> None:
     from hub.embedded import folders
     from hub.embedded.masterkey import existing_master_keys, replace_master_keys
+    from hub.env import env
 
     layout = env().layout
     if (held := folders.holder(layout)) is not None:
@@ -138,9 +152,9 @@ async def _rewrap(pools: "Pools", vault: "Vault") -> int:
     return await rewrap_all(pools, vault.master)
 
 
-@command.command()
-@click.option("--tenant", "slug", required=True)
-@click.option("--purpose", type=click.Choice(PURPOSES), default="content", show_default=True)
+@command.command(epilog=examples("hub key rotate --tenant acme --purpose content"))
+@arguments.tenant
+@click.option("--purpose", type=click.Choice(PURPOSES), default="content", show_default=True, help="What it seals.")
 @with_output
 def rotate(output: Output, slug: str, purpose: str) -> None:
     """Give a tenant a new data key; new rows use it after a minute. Then run `hub key reseal`."""
@@ -155,9 +169,9 @@ def rotate(output: Output, slug: str, purpose: str) -> None:
     )
 
 
-@command.command()
-@click.option("--tenant", "slug", required=True)
-@click.option("--purpose", type=click.Choice(PURPOSES), default="content", show_default=True)
+@command.command(epilog=examples("hub key reseal --tenant acme --purpose content"))
+@arguments.tenant
+@click.option("--purpose", type=click.Choice(PURPOSES), default="content", show_default=True, help="What it seals.")
 @with_output
 def reseal(output: Output, slug: str, purpose: str) -> None:
     """Seal a tenant's old rows again under its newest key; may be interrupted and run again."""

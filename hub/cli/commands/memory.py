@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
-import orjson
 
-from hub.cli import lookup
+from hub.cli import arguments, lookup
 from hub.cli.output import CommandFailed, Output, with_output
-from hub.env import env
+from hub.cli.root import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +16,13 @@ if TYPE_CHECKING:
     from hub.cli.remembered import Whose
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "hub memory show --tenant acme --session 0199…",
+        "hub memory export --tenant acme --subject 0199… --to ann.jsonl",
+        "hub memory erase --tenant acme --subject 0199…",
+    )
+)
 def command() -> None:
     """Show, export and erase what is remembered."""
 
@@ -25,10 +30,10 @@ def command() -> None:
 def _whose(function: "Callable[..., Any]") -> "Callable[..., Any]":
     function = click.option("--subject", help="Everything of a person, a contact or a group.")(function)
     function = click.option("--session", help="One conversation.")(function)
-    return click.option("--tenant", "slug", required=True)(function)
+    return arguments.tenant(function)
 
 
-@command.command()
+@command.command(epilog=examples("hub memory show --tenant acme --session 0199…"))
 @_whose
 @with_output
 def show(output: Output, slug: str, session: str | None, subject: str | None) -> None:
@@ -46,7 +51,7 @@ def show(output: Output, slug: str, session: str | None, subject: str | None) ->
     output.result(values, "\n".join(lines) or "nothing is remembered")
 
 
-@command.command()
+@command.command(epilog=examples("hub memory export --tenant acme --subject 0199… --to ann.jsonl"))
 @_whose
 @click.option("--to", "path", type=click.Path(dir_okay=False, path_type=Path), help="A file; else standard output.")
 @with_output
@@ -63,21 +68,19 @@ def export(output: Output, slug: str, session: str | None, subject: str | None, 
     output.result({"path": str(path), "records": count}, f"{count} records are in {path}")
 
 
-@command.command()
+@command.command(epilog=examples("hub memory erase --tenant acme --subject 0199… --yes"))
 @_whose
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@arguments.yes
 @with_output
 def erase(output: Output, slug: str, session: str | None, subject: str | None, yes: bool) -> None:  # noqa: FBT001 - click's flag
     """Forget for good. Stored messages of the conversation stay; only memory goes."""
     with lookup.work("hub memory erase"):
         from hub.cli import remembered
+        from hub.env import env
 
         whose = _named(slug, session, subject)
-        if not yes:
-            if output.as_json:
-                raise CommandFailed("erasing cannot be undone: say --yes")
-            held = remembered.counts(whose)
-            click.confirm(f"erase {held['lines']} lines and {held['summaries']} summaries for good?", abort=True)
+        held = remembered.counts(whose)
+        output.confirm(f"erase {held['lines']} lines and {held['summaries']} summaries for good?", yes=yes)
         values = remembered.erase(whose, redis_url=env().redis)
     output.result(values, f"{values['lines']} lines and {values['summaries']} summaries are erased")
 
@@ -94,6 +97,8 @@ def _named(slug: str, session: str | None, subject: str | None) -> "Whose":
 
 
 def _write(whose: "Whose", file: TextIO) -> int:
+    import orjson
+
     from hub.cli import remembered
 
     count = 0

@@ -2,16 +2,18 @@
 
 import click
 
-from hub.cli import database
 from hub.cli.output import Output, with_output
-from hub.env import env
+from hub.cli.root import examples
 
 
-@click.command()
+@click.command(epilog=examples("hub migrate", "hub migrate --demo     also a tenant to play with and an administrator"))
 @click.option("--demo", is_flag=True, help="Also make the demo tenant and the first administrator.")
 @with_output
 def command(output: Output, demo: bool) -> None:  # noqa: FBT001 - click's flag
     """Bring the database schema up to date, as its owner."""
+    from hub.cli import database
+    from hub.env import env
+
     found = env()
     seeded: dict[str, str] = {}
     with database.available(found, purpose="hub migrate"):

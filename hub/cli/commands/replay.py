@@ -2,19 +2,21 @@
 
 import click
 
-from hub.cli import lookup
-from hub.cli.output import CommandFailed, Output, with_output
+from hub.cli import arguments, audit, lookup
+from hub.cli.output import Output, with_output
+from hub.cli.root import examples
+from hub.cli.terminal import table
 
 
-@click.group()
+@click.group(epilog=examples("hub replay list --tenant acme", "hub replay retry --all-dead --tenant acme"))
 def command() -> None:
     """List dead and unknown deliveries, and send them again."""
 
 
-@command.command("list")
-@click.option("--tenant", "slug", required=True)
+@command.command("list", epilog=examples("hub replay list --tenant acme --status dead"))
+@arguments.tenant
 @click.option("--status", type=click.Choice(["dead", "unknown"]), help="Only these.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@arguments.limit
 @with_output
 def list_(output: Output, slug: str, status: str | None, limit: int) -> None:
     """List what may be sent again, the newest first."""
@@ -34,29 +36,19 @@ def list_(output: Output, slug: str, status: str | None, limit: int) -> None:
         }
         for one in found
     ]
-    lines = [f"{row['id']}  {row['status']:<8} {row['attempts']} attempts  {row['detail']}" for row in rows]
-    output.result({"deliveries": rows}, "\n".join(lines) or "nothing died and no outcome is unknown")
+    lines = [(row["id"], row["status"], row["attempts"], row["detail"]) for row in rows]
+    heads = ("DELIVERY", "STATUS", "TRIES", "DETAIL")
+    output.result({"deliveries": rows}, table(heads, lines, empty="nothing died and no outcome is unknown"))
 
 
-@command.command()
+@command.command(epilog=examples("hub replay retry 0199… --tenant acme"))
 @click.argument("ids", nargs=-1)
-@click.option("--tenant", "slug", required=True)
+@arguments.tenant
 @click.option("--all-dead", is_flag=True, help="Everything dead instead of IDS; never the unknown.")
 @with_output
 def retry(output: Output, ids: tuple[str, ...], slug: str, all_dead: bool) -> None:  # noqa: FBT001 - click's flag
     """Send the deliveries IDS again. An unknown one may arrive twice."""
-    if bool(ids) == all_dead:
-        raise CommandFailed("name the deliveries, or give --all-dead")
-    with lookup.work("hub replay retry"):
-        from hub import replay
+    from hub.cli.resending import send_again
 
-        tenant = lookup.tenant(slug)
-        chosen = (
-            [one.id for one in replay.waiting(tenant.id, statuses=["dead"], limit=replay.MOST)]
-            if all_dead
-            else [lookup.need_uuid(text, "delivery") for text in ids]
-        )
-        sent = replay.replay(tenant.id, chosen, by="hub replay")
-    if ids and not sent:
-        raise CommandFailed("none of these deliveries is dead or unknown")
-    output.result({"replayed": [str(one) for one in sent]}, f"{len(sent)} deliveries are due again")
+    sent = send_again(slug, ids, all_dead=all_dead, by=audit.who())
+    output.result({"replayed": sent}, f"{len(sent)} deliveries are due again")

@@ -1,24 +1,34 @@
 """`hub tenant`: the organisations on this hub."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hub.cli import lookup
+from hub.cli import arguments, audit, lookup
 from hub.cli.output import Output, with_output
+from hub.cli.root import examples
+from hub.cli.terminal import bold, paint, table
 
 if TYPE_CHECKING:
     from tenants.models import Tenant
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "hub tenant create acme --plan professional --zone Europe/Amsterdam",
+        "hub tenant list",
+        "hub tenant suspend acme",
+    )
+)
 def command() -> None:
-    """Create, list, suspend and resume tenants."""
+    """Create, list, show, suspend and resume tenants, and change their plan."""
 
 
-@command.command()
+@command.command(
+    epilog=examples("hub tenant create acme", 'hub tenant create acme --name "Acme Ltd" --language zh-hans')
+)
 @click.argument("slug")
-@click.option("--plan", default="starter", show_default=True, help="What the tenant may use.")
+@click.option("--plan", default="starter", show_default=True, help="What the tenant may use; see: hub plan list.")
 @click.option("--name", default="", help="The name people see; the slug unless given.")
 @click.option("--zone", default="UTC", show_default=True, help="Time zone in which its days of quota begin.")
 @click.option("--language", default="en", show_default=True, help="Language of the hub's own words to its people.")
@@ -43,11 +53,12 @@ def create(output: Output, **given: str) -> None:
             suite=given["suite"],
             language=given["language"],
         )
+        audit.record(made.id, "tenant.created", subject=made, after={"plan": given["plan"]})
         values = _shown(made)
     output.result(values, f"tenant {made.slug} is created; next: hub agent create NAME --tenant {made.slug}")
 
 
-@command.command("list")
+@command.command("list", epilog=examples("hub tenant list", "hub tenant list --json | jq -r '.tenants[].slug'"))
 @with_output
 def list_(output: Output) -> None:
     """List all tenants."""
@@ -57,42 +68,96 @@ def list_(output: Output) -> None:
 
         with ops_scope("hub tenant list"):
             found = [_shown(one) for one in Tenant.objects.select_related("plan").order_by("slug")]
-    lines = [f"{one['slug']:<24} {one['plan']:<14} {one['status']:<10} {one['name']}" for one in found]
-    output.result({"tenants": found}, "\n".join(lines) or "no tenants yet: hub tenant create SLUG")
+    rows = [(one["slug"], one["plan"], one["status"], one["name"]) for one in found]
+    output.result(
+        {"tenants": found},
+        table(("SLUG", "PLAN", "STATUS", "NAME"), rows, empty="no tenants yet: hub tenant create SLUG"),
+    )
 
 
-@command.command()
-@click.argument("slug")
+@command.command(epilog=examples("hub tenant show acme"))
+@arguments.slug
 @with_output
-def suspend(output: Output, slug: str) -> None:
+def show(output: Output, slug: str) -> None:
+    """Show a tenant: its plan, its limits against use, and what it has."""
+    with lookup.work("hub tenant show"):
+        from agents.models import Agent
+        from hub.cli.limits import limit_row, standings
+        from hub.models import Connection, Session
+        from tenants.context import tenant_scope
+        from tenants.models import ApiKey
+
+        found = lookup.tenant(slug)
+        with tenant_scope(found.id):
+            has = {
+                "agents": Agent.objects.count(),
+                "connections": Connection.objects.count(),
+                "sessions": Session.objects.count(),
+                "keys": ApiKey.objects.filter(revoked_at=None).count(),
+            }
+        quotas = standings(found.id)
+        values = {**_shown(found), "zone": found.zone, "language": found.language, "suite": found.suite, **has}
+    lines = [bold(f"{found.name} ({slug})"), f"  {found.plan.slug}, {paint(found.status)}, days begin in {found.zone}"]
+    lines += ["  " + ", ".join(f"{count} {name}" for name, count in has.items()), ""]
+    lines += [table(("LIMIT", "USED", "OF", "SHARE", "EXCEPTION"), [limit_row(one) for one in quotas])]
+    output.result({**values, "quotas": quotas}, "\n".join(lines))
+
+
+@command.command(epilog=examples("hub tenant plan acme enterprise"))
+@arguments.slug
+@click.argument("plan")
+@with_output
+def plan(output: Output, slug: str, plan: str) -> None:
+    """Move the tenant SLUG to another PLAN at once; exceptions and counts stay, nothing is deleted."""
+    with lookup.work("hub tenant plan"):
+        from django.db import transaction
+
+        from tenants.context import tenant_scope
+        from tenants.plans import change_plan
+
+        found = lookup.tenant(slug)
+        before = found.plan.slug
+        with tenant_scope(found.id), transaction.atomic():
+            change_plan(found, plan)
+            audit.record(found.id, "tenant.plan_changed", subject=found, before={"plan": before}, after={"plan": plan})
+        values = _shown(found)
+    output.result(values, f"tenant {slug} has the plan {plan} now (it was {before})")
+
+
+@command.command(epilog=examples("hub tenant suspend acme --reason 'invoice 1742 is open'"))
+@arguments.slug
+@click.option("--reason", default="", help="Why; for the audit trail.")
+@with_output
+def suspend(output: Output, slug: str, reason: str) -> None:
     """Refuse a tenant's messages until it is resumed; nothing is deleted."""
-    _change(output, slug, status="suspended")
+    _change(output, slug, status="suspended", reason=reason)
 
 
-@command.command()
-@click.argument("slug")
+@command.command(epilog=examples("hub tenant resume acme"))
+@arguments.slug
+@click.option("--reason", default="", help="Why; for the audit trail.")
 @with_output
-def resume(output: Output, slug: str) -> None:
+def resume(output: Output, slug: str, reason: str) -> None:
     """Take a suspended tenant's messages again."""
-    _change(output, slug, status="active")
+    _change(output, slug, status="active", reason=reason)
 
 
-def _change(output: Output, slug: str, *, status: str) -> None:
+def _change(output: Output, slug: str, *, status: str, reason: str) -> None:
     with lookup.work(f"hub tenant: {status}"):
         from tenants.audit import Actor
         from tenants.plans import set_status
 
         found = lookup.tenant(slug)
-        set_status(found, status, actor=Actor("hub tenant"))
+        set_status(found, status, actor=Actor(audit.who()), reason=reason)
         values = _shown(found)
-    output.result(values, f"tenant {slug} is {status}")
+    output.result(values, f"tenant {slug} is {status}; running processes follow within 5 seconds")
 
 
-def _shown(tenant: "Tenant") -> dict[str, object]:
+def _shown(tenant: "Tenant") -> dict[str, Any]:
     return {
         "id": str(tenant.id),
         "slug": tenant.slug,
         "name": tenant.name,
         "plan": tenant.plan.slug,
-        "status": tenant.status,
+        "status": str(tenant.status),
     }

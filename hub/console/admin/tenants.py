@@ -164,7 +164,7 @@ class TenantAdmin(ConsoleAdmin):
         """The limits first: that is what one comes for."""
         if obj is None:
             return ((None, {"fields": ("name", "slug", "plan", "zone", "language", "suite")}),)
-        own = ["name", "slug", "shown_status", "plan", "zone", "language", "suite", "created_at"]
+        own = ["name", "slug", "shown_status", "plan", "zone", "language", "suite", "vectors", "created_at"]
         if self.has_change_permission(request, obj):
             own.append("reason")
         return (

@@ -209,3 +209,19 @@ class Polls:
 
     def _late(self) -> None:
         self.waited += 1
+
+
+async def test_a_freed_slot_goes_to_who_waits_for_it_at_once(
+    hub_runtime: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here or in another process, without the poll that stands behind."""
+    second = await hub_runtime.another(role="runner")
+    monkeypatch.setattr("hub.pipeline.claiming.POLL_SECONDS", 60.0)
+    await hub_runtime.until(lambda: len(hub_runtime.runtime._peers.living) == len(second._peers.living) == 2)
+    await asyncio.sleep(0.3)  # the last poll that was begun before
+    hub_runtime.set_quota("concurrency", 2)
+    hub_runtime.model.default = Plan(kind="echo", first_delay=0.05)
+    for number in range(12):
+        await hub_runtime.arrive("webhook", f"n{number}", number=number, conversation=f"c{number}")
+    await hub_runtime.until(lambda: hub_runtime.value("SELECT count(*) FROM turn WHERE status = 'finished'") == 12)
+    assert hub_runtime.quota("concurrency") == (0, 0)

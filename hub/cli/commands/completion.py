@@ -1,0 +1,32 @@
+"""`hub completion`: what a shell needs to complete commands, options, and names of tenants, agents and connections."""
+
+import click
+
+from hub.cli.output import CommandFailed, Output, with_output
+from hub.cli.root import examples
+
+_INSTALL = {
+    "bash": "hub completion bash > ~/.local/share/bash-completion/completions/hub",
+    "zsh": "hub completion zsh > ~/.zfunc/_hub      (with fpath+=~/.zfunc before compinit)",
+    "fish": "hub completion fish > ~/.config/fish/completions/hub.fish",
+}
+
+
+@click.command(epilog=examples(*_INSTALL.values()))
+@click.argument("shell", type=click.Choice(list(_INSTALL)))
+@with_output
+def command(output: Output, shell: str) -> None:
+    """Print the completion script of SHELL.
+
+    Names of tenants, connections and agents are completed where the database answers at once; nothing is started.
+    """
+    from click.shell_completion import ShellComplete, get_completion_class
+
+    from hub.cli.root import cli
+
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise CommandFailed(f"there is no completion for {shell}")
+    # The base class's: bash's own would start a bash here to ask for its version.
+    script = ShellComplete.source(kind(cli, {}, "hub", "_HUB_COMPLETE"))
+    output.result({"shell": shell, "install": _INSTALL[shell], "script": script}, script)

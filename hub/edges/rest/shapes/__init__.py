@@ -1,0 +1,1 @@
+"""The shapes of what goes out and comes in. Secrets go in only."""

@@ -1,0 +1,74 @@
+"""A turn whose statement fails never keeps its session: the lease of a dead task is not renewed, whatever ended it."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+
+from tests.support.model_plans import Plan
+from tests.support.world import LEASE_SECONDS, World
+
+_WAITING = "SELECT {} FROM pg_stat_activity WHERE application_name = 'hub-app' AND wait_event_type = 'Lock'"
+_SESSION = "SELECT id FROM session ORDER BY id LIMIT 1 FOR UPDATE"
+_QUOTA = "SELECT id FROM quota FOR UPDATE"
+
+
+@asynccontextmanager
+async def _locked(world: World, rows: str) -> AsyncIterator[None]:
+    """Somebody holds these rows, so that the turn's commit waits in its statement."""
+    async with await psycopg.AsyncConnection.connect(world.database.superuser_dsn) as conn:
+        await conn.execute(rows.encode())
+        yield
+        await conn.rollback()
+
+
+async def _at_commit(world: World) -> None:
+    await world.until(lambda: world.value(_WAITING.format("count(*)")), what="the commit waits in its statement")
+
+
+async def _asked_twice(world: World, *, chunks: int) -> None:
+    """One turn whose model has not answered yet, and beside it one that goes on, so that this process renews leases."""
+    world.model.script(Plan(kind="text", text="here", first_delay=0.3), Plan(kind="normal", chunks=chunks, delay=0.02))
+    await world.say("first", conversation="c1")
+    await world.say("second", conversation="c2")
+    await world.until(lambda: len(world.model.calls) == 2)
+
+
+@pytest.mark.parametrize("end", ["cut", "time limit"])
+async def test_a_failed_statement_gives_the_turn_back(hub_runtime: World, end: str) -> None:
+    await _asked_twice(hub_runtime, chunks=60)
+    async with _locked(hub_runtime, _QUOTA):
+        await _at_commit(hub_runtime)
+        if end == "cut":
+            assert hub_runtime.rows(_WAITING.format("pg_terminate_backend(pid)"))
+        await hub_runtime.until(lambda: not hub_runtime.value(_WAITING.format("count(*)")), what="the statement ended")
+    assert await _answered(hub_runtime) < LEASE_SECONDS + 4.0
+    await hub_runtime.quiet()
+    assert hub_runtime.rows("SELECT max(attempts), min(status), max(status) FROM turn") == [(2, "finished", "finished")]
+    assert hub_runtime.quota("concurrency") == (0, 0)
+
+
+async def test_a_lease_that_cannot_be_given_back_ends_by_itself(hub_runtime: World) -> None:
+    """The process goes on and renews what lives; of the dead task it knows nothing any more."""
+    await _asked_twice(hub_runtime, chunks=250)
+    runner = hub_runtime.runtime.runner
+    assert runner is not None
+    async with _locked(hub_runtime, _SESSION):
+        await _at_commit(hub_runtime)
+        assert hub_runtime.rows(_WAITING.format("pg_terminate_backend(pid)"))
+        await hub_runtime.until(lambda: runner.active == 1, what="the turn has ended here, and is not given back")
+    held = "SELECT count(*) FROM session WHERE lease_owner IS NOT NULL"
+    assert hub_runtime.value(held) == 2, "the session still looks held"
+    assert await _answered(hub_runtime) < LEASE_SECONDS + 4.0
+    await hub_runtime.quiet()
+    assert hub_runtime.quota("concurrency") == (0, 0)
+
+
+async def _answered(world: World) -> float:
+    """How long until the first of the two has its answer."""
+    began = time.monotonic()
+    answered = "SELECT role FROM message WHERE session_id = (SELECT id FROM session ORDER BY id LIMIT 1) ORDER BY seq"
+    await world.until(lambda: world.rows(answered)[-1] == ("assistant",), seconds=LEASE_SECONDS + 8)
+    return time.monotonic() - began
