@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='tenant',
             name='start',
-            field=models.JSONField(db_default={}, default=dict, editable=False),
+            field=models.JSONField(default=dict, editable=False),
         ),
     ]

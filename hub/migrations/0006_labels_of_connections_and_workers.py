@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('hub', '0002_rollup'),
+        ('hub', '0005_turn_journal'),
     ]
 
     operations = [

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('hub', '0006_trace_and_dead_letters'),
+        ('hub', '0007_trace_and_dead_letters'),
     ]
 
     operations = [
