@@ -5,7 +5,8 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from time import perf_counter
 
 from agents.breaker import Breakers, circuit_key
 from agents.errors import NoRouteAnswered, ProviderError
@@ -39,9 +40,13 @@ class Gate:
     emit: Emit
     text: list[str] = field(default_factory=list)
     dirty: bool = False
+    began: float = field(default_factory=perf_counter)
+    first: float = 0.0
 
     def delta(self, text: str) -> None:
         """Pass a piece of text on."""
+        if not self.first:
+            self.first = perf_counter()
         self.dirty = True
         self.text.append(text)
         self.emit(TextDelta(text))
@@ -54,6 +59,12 @@ class Gate:
             self.dirty = False
             self.emit(Restarted())
         return wasted
+
+    def timed(self, usage: Usage, fault: str = "") -> Usage:
+        """The call's line of the ledger with its times."""
+        first = (self.first - self.began) * 1000 if self.first else None
+        lasted = (perf_counter() - self.began) * 1000
+        return replace(usage, began=self.began, first_ms=first, lasted_ms=lasted, fault=fault)
 
 
 @dataclass(slots=True)
@@ -146,16 +157,16 @@ class ModelCalls:
         try:
             completion = await provider.chat(route, request, gate.delta)
         except ProviderError as fault:
-            usage.append(_wasted(route, request, gate.void(), fault))
+            usage.append(gate.timed(_wasted(route, request, gate.void(), fault), fault.kind))
             raise
         except BaseException:
             # Cancelled: the person stopped the turn or the hub goes down. The tokens so far are booked all the same.
-            usage.append(_wasted(route, request, "".join(gate.text), None))
+            usage.append(gate.timed(_wasted(route, request, "".join(gate.text), None), "cancelled"))
             raise
         if completion.finish == "content" and not completion.text:
-            usage.append(booked("retry", route, completion))
+            usage.append(gate.timed(booked("retry", route, completion), "content"))
             raise ProviderError("content", "the provider's filter refused the answer")
-        usage.append(booked("reply", route, completion))
+        usage.append(gate.timed(booked("reply", route, completion)))
         return completion
 
     def _judge(self, route: ModelRoute, fault: ProviderError, tries: int, *, last: bool) -> float | None:

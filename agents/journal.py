@@ -7,7 +7,7 @@ nothing. The beginning of the conversation is not kept but built again: it holds
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -15,7 +15,7 @@ from uuid import UUID
 import orjson
 
 from agents.standard import Services, State
-from agents.types import ChatMessage, Image, Source, StepTrace, ToolCall, Usage
+from agents.types import ChatMessage, Image, Source, StepTrace, ToolCall, ToolRun, Usage
 from agents.workflow import END, Position
 from memory.types import RecallItem
 
@@ -23,9 +23,9 @@ _log = logging.getLogger(__name__)
 
 LAST_STEPS = frozenset({END, "summary"})
 """What only computes: a turn that is this far is run again sooner than another write is waited for."""
-_DERIVED = frozenset({"messages", "text", "folded"})
+_DERIVED = frozenset({"messages", "text", "folded", "began"})
 _TAG = "~"
-_KEPT = (ChatMessage, Image, ToolCall, RecallItem, Source, Usage)
+_KEPT = (ChatMessage, Image, ToolCall, ToolRun, RecallItem, Source, Usage)
 _KINDS: Mapping[str, type[Any]] = {kind.__name__: kind for kind in _KEPT}
 
 
@@ -83,8 +83,10 @@ class Keeping:
         if entry is None or entry["workflow"] != self.workflow:
             return None
         state.update(entry["state"])
+        # Moments of another process's clock say nothing here.
+        state["tool_runs"] = [replace(run, began=0.0) for run in entry["state"].get("tool_runs", ())]
         services = self.services
-        services.usage += entry["usage"]
+        services.usage += [replace(call, began=0.0) for call in entry["usage"]]
         services.ran = entry["ran"]
         services.asked.counts = Counter({bytes.fromhex(print_): count for print_, count in entry["asked"].items()})
         self.kept = len(services.usage) + services.ran

@@ -5,6 +5,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 from uuid import UUID
 
@@ -134,7 +135,7 @@ class AgentRuntime:
         """
         screen, steps = _Screen(emit), list[StepTrace]()
         usage: list[Usage] = []
-        state: dict[str, Any] = {}
+        state: dict[str, Any] = {"began": perf_counter()}
         try:
             await self._walk(turn, screen, state, usage, steps, journal)
         except (StepFailed, AgentUnfit) as failure:
@@ -231,6 +232,8 @@ class AgentRuntime:
             batch=folded[1],
             model=state.get("model", ""),
             error=state.get("error", ""),
+            began=state.get("began", 0.0),
+            tool_runs=tuple(state.get("tool_runs", ())),
         )
 
 

@@ -167,9 +167,11 @@ async def tools(state: State, services: Services) -> State:
         services.emit(TextDelta("\n\n"))
         said += "\n\n"
     detail = {"tools": [call.name for call in calls]}
+    ran = [*state.get("tool_runs", ()), *services.asked.runs]
+    services.asked.runs.clear()
     sources = [*state.get("sources", ()), *_sources(services, answers)]
-    messages = [*state["messages"], *answers]
-    change: State = {"messages": messages, "said": said, "wants_tools": False, "sources": sources, "detail": detail}
+    change: State = {"messages": [*state["messages"], *answers], "said": said, "wants_tools": False, "detail": detail}
+    change |= {"tool_runs": ran, "sources": sources}
     replies = offered([call for call in calls if call.name in turn.agent.tools])
     return change | {"quick_replies": replies} if replies else change
 

@@ -143,6 +143,26 @@ class Usage:
     cost: float = 0.0
     estimated: bool = False
     """True when the server reported no usage and we counted."""
+    began: float = 0.0
+    """`perf_counter` when the call was sent; 0.0 where nobody measured."""
+    first_ms: float | None = None
+    """Milliseconds until its first text, None for a call without any."""
+    lasted_ms: float = 0.0
+    fault: str = ""
+    """Why it failed (`ProviderError.kind`, or `cancelled`), empty for a call that answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolRun:
+    """One tool call that the hub ran in a turn. Arguments and result are content: sealed where they are kept."""
+
+    name: str
+    arguments: str
+    result: str
+    began: float
+    """`perf_counter` when it was started."""
+    lasted_ms: float
+    outcome: Literal["ok", "error", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,3 +237,6 @@ class TurnResult:
     batch: Batch | None = None
     model: str = ""
     error: str = ""
+    began: float = 0.0
+    """`perf_counter` when the workflow started, what the times of calls and tools are counted from."""
+    tool_runs: Sequence[ToolRun] = ()

@@ -141,7 +141,7 @@ class Tenant(models.Model):
         help_text=_("Memory may store vectors, which stay unencrypted; without them it finds by words."),
     )
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
-    start = models.JSONField(default=dict, editable=False)
+    start = models.JSONField(default=dict, db_default={}, editable=False)
     """Steps of the console's guided start that were taken, each with its time; `away`: it was put away."""
 
     class Meta:

@@ -5,10 +5,12 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Literal
 
 from agents.tools.base import ArgumentsInvalid, Tool, ToolContext, read_arguments
 from agents.tools.ledger import Claim, Ledger
-from agents.types import ChatMessage, ToolCall
+from agents.types import ChatMessage, ToolCall, ToolRun
 
 MAX_CALLS = 16
 """Tool calls of one answer that are run; the others are answered with a refusal."""
@@ -26,9 +28,10 @@ def worked(text: str) -> bool:
 
 @dataclass(slots=True)
 class Asked:
-    """Which effectful calls a turn has asked so far, so that equal ones are told apart."""
+    """Which effectful calls a turn has asked so far, so that equal ones are told apart; and all runs, for the trace."""
 
     counts: Counter[bytes] = field(default_factory=Counter)
+    runs: list[ToolRun] = field(default_factory=list)
 
 
 class ToolRunner:
@@ -62,7 +65,7 @@ class ToolRunner:
         """
 
         async def one(tool: Tool | None, call: ToolCall) -> str:
-            text = await self._one(tool, call, context, asked)
+            text = await self._traced(tool, call, context, asked)
             done(call, tool is not None and worked(text))
             return text
 
@@ -79,6 +82,21 @@ class ToolRunner:
 
     def _ready(self, call: ToolCall, allowed: Sequence[str]) -> Tool | None:
         return self._tools.get(call.name) if call.name in allowed else None
+
+    async def _traced(self, tool: Tool | None, call: ToolCall, context: ToolContext, asked: Asked) -> str:
+        began = perf_counter()
+        text = await self._one(tool, call, context, asked)
+        asked.runs.append(
+            ToolRun(
+                name=call.name,
+                arguments=call.arguments,
+                result=text,
+                began=began,
+                lasted_ms=(perf_counter() - began) * 1000,
+                outcome="unknown" if text is UNKNOWN else "ok" if tool is not None and worked(text) else "error",
+            )
+        )
+        return text
 
     async def _one(self, tool: Tool | None, call: ToolCall, context: ToolContext, asked: Asked) -> str:
         if tool is None:
@@ -109,6 +127,12 @@ class ToolRunner:
         except Exception:  # noqa: BLE001 - a tool is foreign code; its failure is an answer to the model, logged for us
             _log.exception("tool_failed", extra={"tool": tool.schema.name})
             return UNKNOWN if tool.effect == "once" else "Error: the tool failed."
+
+
+def _outcome(tool: Tool | None, text: str) -> Literal["ok", "error", "unknown"]:
+    if text is UNKNOWN:
+        return "unknown"
+    return "error" if tool is None or text.startswith("Error: ") else "ok"
 
 
 def _claim(tool: Tool, call: ToolCall, context: ToolContext, asked: Asked) -> Claim:

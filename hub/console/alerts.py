@@ -28,10 +28,14 @@ def quota_alerts(seat: Seat | None) -> list[Alert]:
     """The limits of the seat's tenant that passed their alert share; nothing over all, where a card shows them."""
     if seat is None or seat.tenant_id is None:
         return []
-    limit = Coalesce("override", "limit_value")
-    rows: Any = Quota.objects.annotate(limit=limit, share=Cast(F("used") + F("reserved"), FloatField()))
-    near = rows.filter(limit__gt=0, share__gte=F("alert_at") * F("limit")).order_by("metric")[:MOST]
-    return [_alert(row) for row in near]
+    return [_alert(row) for row in near_limits().order_by("metric")[:MOST]]
+
+
+def near_limits() -> Any:
+    """Quotas from their alert share on, with `limit` and `share`; those without a limit, or with none at all, never."""
+    limit, used = Coalesce("override", "limit_value"), Cast(F("used") + F("reserved"), FloatField())
+    rows: Any = Quota.objects.annotate(limit=limit).filter(limit__gt=0)
+    return rows.annotate(share=used / Cast(F("limit"), FloatField())).filter(share__gte=F("alert_at"))
 
 
 def is_suspended(seat: Seat | None) -> bool:

@@ -17,8 +17,15 @@ from agents.errors import ProviderError
 from agents.providers import providers
 from agents.providers.base import ChatRequest, Grounds
 from agents.types import ChatMessage, ModelRoute
-from channels_adapters.base import ChannelAdapter, Scope
-from channels_adapters.errors import ChannelError, CredentialsRevoked, NotConnected, OutcomeUnknown, RateLimited
+from channels_adapters.base import ChannelAdapter, Http, HttpResponse, Scope
+from channels_adapters.errors import (
+    ChannelError,
+    CredentialsRevoked,
+    NotConnected,
+    OutcomeUnknown,
+    RateLimited,
+    Unavailable,
+)
 from channels_adapters.registry import adapter_type
 from hub.egress import Egress, Refused
 from hub.models import Connection
@@ -80,15 +87,19 @@ def _patience() -> str:
 def _explained(fault: ProviderError) -> Asked:
     detail = f"{fault.status or ''} {fault.detail}".strip()[:SHOWN]
     if (refused := _refused(fault)) is not None:
-        return Asked(
-            ok=False,
-            answer=_("The hub does not connect to this address: %(reason)s") % {"reason": refused},
-            remedy=_(
-                "Addresses inside the network are closed to tenants; who runs the hub can open one: HUB_EGRESS_ALLOW."
-            ),
-        )
+        return _closed(refused)
     answer, remedy = _words(fault)
     return Asked(ok=False, answer=answer, remedy=remedy, detail=detail)
+
+
+def _closed(refused: Refused) -> Asked:
+    return Asked(
+        ok=False,
+        answer=_("The hub does not connect to this address: %(reason)s") % {"reason": refused},
+        remedy=_(
+            "Addresses inside the network are closed to tenants; who runs the hub can open one: HUB_EGRESS_ALLOW."
+        ),
+    )
 
 
 def _words(fault: ProviderError) -> tuple[str, str]:
@@ -118,6 +129,25 @@ def _words(fault: ProviderError) -> tuple[str, str]:
     return words.get(fault.kind, other)
 
 
+class _Line:
+    """The way out of one test. It remembers what went wrong on it: an adapter only says that it did not work."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+        self.fault: ChannelError | None = None
+
+    async def request(self, method: str, url: str, **options: Any) -> HttpResponse:
+        """As the way out itself."""
+        try:
+            answer = await self._http.request(method, url, **options)
+        except ChannelError as error:
+            self.fault = error
+            raise
+        if answer.status >= 500:
+            self.fault = Unavailable(f"HTTP {answer.status}", status=answer.status)
+        return answer
+
+
 def ask_platform(row: Connection, values: dict[str, Any]) -> Asked:
     """Ask the platform who we are with these credentials."""
     return async_to_sync(_ask_platform)(row, values)
@@ -131,13 +161,14 @@ async def _ask_platform(row: Connection, values: dict[str, Any]) -> Asked:
     started = time.perf_counter()
     try:
         async with asyncio.timeout(SECONDS), Egress(allow=settings.HUB_ENV.egress_allow) as egress:
-            adapter = kind(kind.credentials_type(**values), http=egress.http, keys=egress.keys, scope=scope)
+            line = _Line(egress.http)
+            adapter = kind(kind.credentials_type(**values), http=line, keys=egress.keys, scope=scope)
             answer = await adapter.probe()
     except (ChannelError, TimeoutError) as error:
         return _platform_error(error)
     took = (time.perf_counter() - started) * 1000
     if not answer.ok:
-        return _platform_words(answer.detail)
+        return _platform_error(line.fault) if line.fault is not None else _platform_words(answer.detail)
     text = _("It works: %(detail)s") % {"detail": answer.detail}
     return Asked(ok=True, answer=text, detail=answer.identity, whole_ms=took)
 
@@ -145,7 +176,7 @@ async def _ask_platform(row: Connection, values: dict[str, Any]) -> Asked:
 def _platform_error(error: Exception) -> Asked:
     detail = str(getattr(error, "detail", ""))[:SHOWN]
     if (refused := _refused(error)) is not None:
-        detail = str(refused)
+        return _closed(refused)
     if isinstance(error, CredentialsRevoked):
         return _platform_words(detail)
     if isinstance(error, NotConnected):

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold import paginator
 from unfold.admin import ModelAdmin
 
+from hub.console.keyset import KeysetChangeList
 from hub.console.site import site
 from hub.console.tenancy import seat
 from tenants.context import current_tenant
@@ -64,6 +65,15 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
     list_fullwidth = True
     compressed_fields = True
     save_as_continue = True
+    sortable_by = ()
+    """An ordering without an index reads a tenant's whole table: lists keep the one that they have."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
+        """Pages by keyset."""
+        return KeysetChangeList
+
+    def fetched(self, request: HttpRequest, rows: Sequence[Any]) -> None:
+        """Called with the rows of a page, for what a list shows of other tables: one query for all of them."""
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Shown to whoever may look."""

@@ -1,7 +1,7 @@
 """Small pieces of HTML for lists and forms; every value is escaped by `format_html`."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 from uuid import UUID
 
 from django.urls import reverse
@@ -99,42 +99,3 @@ def link(model: str, ident: UUID | None, text: str = "") -> SafeString | str:
 def short(ident: UUID) -> str:
     """The random end of an id: enough to tell rows apart."""
     return f"…{str(ident)[-8:]}"
-
-
-def trace_table(trace: Any) -> SafeString | str:
-    """A turn's trace: one line per node with a bar for its time."""
-    steps = [step for step in _steps(trace) if isinstance(step, Mapping)]
-    if not steps:
-        return DASH
-    total = max((_ms(step, "started_ms") + _ms(step, "duration_ms") for step in steps), default=0.0) or 1.0
-    rows = [_trace_row(step, total) for step in steps]
-    body = SafeString("".join(rows))
-    return format_html('<div class="trace">{}</div>', body)
-
-
-def _trace_row(step: Mapping[str, Any], total: float) -> SafeString:
-    started, lasted = _ms(step, "started_ms"), _ms(step, "duration_ms")
-    detail = step.get("detail") or {}
-    words = ", ".join(f"{key}: {value}" for key, value in detail.items()) if isinstance(detail, Mapping) else ""
-    return format_html(
-        '<div class="trace-row trace-{}"><span class="trace-node">{}</span><span class="trace-line">'
-        '<span class="trace-fill" style="margin-left:{}%;width:{}%"></span></span>'
-        '<span class="trace-ms">{} ms</span><span class="trace-detail">{}</span></div>',
-        step.get("outcome", "ok"),
-        step.get("node", "?"),
-        round(started / total * 100, 1),
-        max(0.5, round(lasted / total * 100, 1)),
-        round(lasted, 1),
-        words,
-    )
-
-
-def _steps(trace: Any) -> list[Any]:
-    if isinstance(trace, Mapping):
-        trace = trace.get("steps")
-    return trace if isinstance(trace, list) else []
-
-
-def _ms(step: Mapping[str, Any], name: str) -> float:
-    value = step.get(name, 0)
-    return float(value) if isinstance(value, int | float) else 0.0

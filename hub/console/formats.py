@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 DASH = "–"
+HARD = "\N{NO-BREAK SPACE}"
 _UNITS = ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k"))
 
 
@@ -20,10 +21,10 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return DASH
     if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
+        return f"{seconds * 1000:.0f}{HARD}ms"
     if seconds < 10:
-        return f"{seconds:.1f} s"
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+        return f"{seconds:.1f}{HARD}s"
+    return f"{seconds:.0f}{HARD}s" if seconds < 120 else f"{seconds / 60:.0f}{HARD}min"
 
 
 def percent(share: float) -> str:

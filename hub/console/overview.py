@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from hub.console.alerts import near_limits
 from hub.console.charts import Chart, Line, bars, curves
 from hub.console.drawing import share_of, size, usage_bar, whole
 from hub.console.figures import PERIODS, Busy, Figures, Series, busiest, percentile, series
@@ -107,10 +108,11 @@ def tiles(found: Series) -> list[Tile]:
     total, before = found.total, found.before
     first = percentile(total.first_token, 0.5), percentile(total.first_token, 0.95)
     entire = percentile(total.whole, 0.5), percentile(total.whole, 0.95)
-    received = _("%(replies)s replies") % {"replies": f"{total.replies:,}"}
+    received = _("%(replies)s answered") % {"replies": f"{total.replies:,}"}
     refused = _("%(count)s refused") % {"count": f"{total.refused:,}"}
     tokens = _("%(into)s in, %(out)s out") % {"into": compact(total.input_tokens), "out": compact(total.output_tokens)}
     failed = _("%(turns)s turns failed, %(dead)s deliveries dead") % {"turns": total.failed, "dead": total.dead}
+    each = _("%(cost)s per turn") % {"cost": money(total.cost / total.turns)} if total.cost and total.turns else ""
     if not total.errors:
         failed = _("none")
     wrong = "bad" if total.error_share > 0.05 else "warn" if total.errors else "good"
@@ -121,7 +123,7 @@ def tiles(found: Series) -> list[Tile]:
         Tile(_("Whole answer"), duration(entire[0]), _("95%% within %(time)s") % {"time": duration(entire[1])}),
         Tile(_("Errors"), percent(total.error_share), failed, tone=wrong),
         Tile(_("Tokens"), compact(total.tokens), tokens, *_move(total.tokens, before.tokens)),
-        Tile(_("Cost"), money(total.cost), _("by the prices of the model routes")),
+        Tile(_("Cost"), money(total.cost), each),
     ]
 
 
@@ -171,9 +173,7 @@ def limits_of_one() -> list[Limit]:
 
 def limits_of_all() -> list[Limit]:
     """The quotas of all tenants that are nearest to their limits, from their alert share on."""
-    rows: Any = Quota.objects.select_related("tenant").exclude(limit_value=-1, override=None).exclude(override=-1)
-    near = [row for row in rows.order_by("tenant_id")[:20_000] if _limit_of(row) >= 0 and _share(row) >= row.alert_at]
-    near.sort(key=_share, reverse=True)
+    near: Any = near_limits().select_related("tenant").order_by("-share", "tenant_id")
     return [_limit(row, tenant=row.tenant) for row in near[:NEAR]]
 
 

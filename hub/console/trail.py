@@ -22,7 +22,7 @@ def change_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> SafeString
     names = list(dict.fromkeys([*before, *after]))
     if not names:
         return DASH
-    parts = ((str(FIELDS.get(name, name)), _value(before.get(name)), _value(after.get(name))) for name in names)
+    parts = ((_field(name), _value(before.get(name)), _value(after.get(name))) for name in names)
     return format_html_join("", '<span class="changed">{}: <s>{}</s> → <b>{}</b></span>', parts)
 
 
@@ -43,6 +43,11 @@ def trail(entries: Iterable[Any]) -> SafeString | str:
         return _("Nothing was changed yet.")
     line = '<li><time datetime="{}">{}</time><b>{}</b><span>{}</span><span>{}</span><span class="muted">{}</span></li>'
     return format_html('<ul class="trail">{}</ul>', format_html_join("", line, rows))
+
+
+def _field(name: str) -> str:
+    """A field's name in words: ours, or the channel's."""
+    return str(FIELDS[name]) if name in FIELDS else _(name.replace("_", " "))
 
 
 def _value(value: Any) -> str:

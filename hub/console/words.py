@@ -55,6 +55,7 @@ ACTIONS = {
 """What entries of the audit trail are called."""
 
 FIELDS: dict[str, Any] = {
+    "agent": _("agent"),
     "alert_at": _("alert at"),
     "base_url": _("address"),
     "language": _("language"),

@@ -58,6 +58,7 @@ class Commit:
     output_tokens: int = 0
     error: str = ""
     trace: str = "{}"
+    tool_texts: bytes | None = None
     title: bytes | None = None
     """For a session that has none yet."""
     spent: int = 0
@@ -97,9 +98,9 @@ WITH input AS (
         %(session)s::uuid[], %(turn)s::uuid[], %(fence)s::bigint[], %(message)s::uuid[], %(body)s::bytea[],
         %(role)s::text[], %(status)s::text[], %(tokens)s::int[], %(model)s::text[], %(input_tokens)s::int[],
         %(output_tokens)s::int[], %(error)s::text[], %(trace)s::text[], %(title)s::bytea[], %(spent)s::bigint[],
-        %(first_token)s::timestamptz[], %(parts)s::int[], %(send)s::bool[]
+        %(first_token)s::timestamptz[], %(parts)s::int[], %(send)s::bool[], %(tool_texts)s::bytea[]
     ) AS t(session_id, turn_id, fence, message_id, body, role, status, tokens, model, input_tokens, output_tokens,
-           error, trace, title, spent, first_token_at, parts, send)
+           error, trace, title, spent, first_token_at, parts, send, tool_texts)
 ), held AS (
     UPDATE session s SET version = s.version + 1, last_seq = s.last_seq + 1, lease_owner = NULL, lease_until = NULL,
         turn_id = NULL, due_at = CASE WHEN s.due_turns > 0 THEN coalesce(s.next_due_at, now()) END,
@@ -116,6 +117,7 @@ WITH input AS (
 ), ended AS (
     UPDATE turn t SET status = i.status, model = i.model, input_tokens = i.input_tokens,
         output_tokens = i.output_tokens, error = i.error, trace = i.trace::jsonb, partial = NULL,
+        tool_texts = i.tool_texts,
         journal = NULL, first_token_at = i.first_token_at, finished_at = clock_timestamp()
     FROM input i JOIN held h ON h.id = i.session_id WHERE t.id = i.turn_id
     RETURNING t.reserved, i.spent
@@ -278,6 +280,7 @@ class Committer:
             "first_token": literals.moments(row.first_token_at for row in rows),
             "parts": literals.integers(sum(not part.live for part in row.parts) for row in rows),
             "send": literals.booleans(row.send for row in rows),
+            "tool_texts": literals.blobs(row.tool_texts for row in rows),
             "p_live": literals.booleans(part.live for _, part in parts),
             "p_id": literals.uuids(part.delivery_id for _, part in parts),
             "p_session": literals.uuids(row.session_id for row, _ in parts),

@@ -57,14 +57,16 @@ class Connection(TenantOwned):
         _("on an unknown outcome"), max_length=16, choices=OnUnknown.choices, default=OnUnknown.FLAG
     )
     delivery_window = models.PositiveIntegerField(_("delivery window (s)"), null=True, blank=True)
-    allowed_origins = ArrayField(models.CharField(max_length=200), default=list, blank=True)
+    allowed_origins = ArrayField(
+        models.CharField(max_length=200), verbose_name=_("allowed origins"), default=list, blank=True
+    )
     status = models.CharField(
         _("status"), max_length=16, choices=ConnectionStatus.choices, default=ConnectionStatus.ACTIVE
     )
-    status_detail = models.CharField(max_length=300, blank=True, default="")
-    last_event_at = models.DateTimeField(null=True, blank=True, editable=False)
-    created = models.DateTimeField(auto_now_add=True)
-    updated = models.DateTimeField(auto_now=True)
+    status_detail = models.CharField(_("why"), max_length=300, blank=True, default="")
+    last_event_at = models.DateTimeField(_("last event"), null=True, blank=True, editable=False)
+    created = models.DateTimeField(_("created"), auto_now_add=True)
+    updated = models.DateTimeField(_("changed"), auto_now=True)
 
     class Meta(TenantOwned.Meta):
         db_table = "connection"

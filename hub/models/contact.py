@@ -9,7 +9,7 @@ from tenants.owned import TenantOwned
 class Person(TenantOwned):
     """A human, known on one or more connections; memory follows the person."""
 
-    created = models.DateTimeField(auto_now_add=True)
+    created = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta(TenantOwned.Meta):
         db_table = "person"
@@ -21,9 +21,17 @@ class Contact(TenantOwned):
     """Someone as one connection knows them. The id is a keyed hash of (connection, external id): no look-up needed."""
 
     id = models.UUIDField(primary_key=True, editable=False)
-    connection = models.ForeignKey("hub.Connection", on_delete=models.CASCADE, db_constraint=False, db_index=False)
+    connection = models.ForeignKey(
+        "hub.Connection", verbose_name=_("connection"), on_delete=models.CASCADE, db_constraint=False, db_index=False
+    )
     person = models.ForeignKey(
-        Person, null=True, blank=True, on_delete=models.SET_NULL, db_constraint=False, db_index=False
+        Person,
+        verbose_name=_("person"),
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        db_index=False,
     )
     external = models.BinaryField(editable=False)
     """Sealed external id on the platform (purpose `content`)."""

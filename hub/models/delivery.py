@@ -22,17 +22,21 @@ class DeliveryStatus(models.TextChoices):
 class Delivery(TenantOwned):
     """One part. `position` orders the parts of a session; only the first unsettled one may be sent."""
 
-    session = models.ForeignKey("hub.Session", on_delete=models.CASCADE, db_constraint=False, db_index=False)
-    connection = models.ForeignKey("hub.Connection", on_delete=models.CASCADE, db_constraint=False, db_index=False)
-    turn_id = models.UUIDField()
-    message_id = models.UUIDField()
-    position = models.BigIntegerField()
-    part_index = models.IntegerField(default=0)
-    final = models.BooleanField(default=True)
+    session = models.ForeignKey(
+        "hub.Session", verbose_name=_("session"), on_delete=models.CASCADE, db_constraint=False, db_index=False
+    )
+    connection = models.ForeignKey(
+        "hub.Connection", verbose_name=_("connection"), on_delete=models.CASCADE, db_constraint=False, db_index=False
+    )
+    turn_id = models.UUIDField(_("turn"))
+    message_id = models.UUIDField(_("message"))
+    position = models.BigIntegerField(_("place in the session"))
+    part_index = models.IntegerField(_("part"), default=0)
+    final = models.BooleanField(_("last part"), default=True)
     status = models.CharField(_("status"), max_length=10, choices=DeliveryStatus.choices)
-    attempts = models.IntegerField(default=0)
-    due_at = models.DateTimeField(null=True, blank=True)
-    expires_at = models.DateTimeField()
+    attempts = models.IntegerField(_("attempts"), default=0)
+    due_at = models.DateTimeField(_("due"), null=True, blank=True)
+    expires_at = models.DateTimeField(_("given up after"))
     lease_owner = models.UUIDField(null=True, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
     address = models.BinaryField(editable=False)
@@ -41,12 +45,12 @@ class Delivery(TenantOwned):
     """Sealed part."""
     platform_id = models.CharField(_("platform id"), max_length=200, blank=True, default="")
     platform_extra = models.JSONField(default=dict, blank=True)
-    live = models.BooleanField(default=False)
+    live = models.BooleanField(_("grows while it is written"), default=False)
     """The platform shows it while it is being written; `finish` gives it its last text."""
     receipt = models.CharField(_("receipt"), max_length=10, blank=True, default="")
     detail = models.CharField(_("detail"), max_length=300, blank=True, default="")
-    created = models.DateTimeField()
-    sent_at = models.DateTimeField(null=True, blank=True)
+    created = models.DateTimeField(_("time"))
+    sent_at = models.DateTimeField(_("sent"), null=True, blank=True)
 
     class Meta(TenantOwned.Meta):
         db_table = "delivery"
@@ -60,6 +64,11 @@ class Delivery(TenantOwned):
                 name="delivery_due",
             ),
             models.Index(fields=["tenant", "-created"], name="delivery_recent"),
+            models.Index(
+                fields=["tenant", "-created", "-id"],
+                condition=models.Q(status__in=["dead", "unknown", "skipped"]),
+                name="delivery_letters",
+            ),
             models.Index(
                 fields=["connection", "platform_id"], condition=~models.Q(platform_id=""), name="delivery_platform"
             ),

@@ -19,19 +19,21 @@ class MessageStatus(models.TextChoices):
 class Message(TenantOwned):
     """One stored message. `seq` is the acceptance order within the session; ids and times never decide order."""
 
-    session = models.ForeignKey("hub.Session", on_delete=models.CASCADE, db_constraint=False, db_index=False)
-    seq = models.BigIntegerField()
+    session = models.ForeignKey(
+        "hub.Session", verbose_name=_("session"), on_delete=models.CASCADE, db_constraint=False, db_index=False
+    )
+    seq = models.BigIntegerField(_("place"))
     role = models.CharField(_("role"), max_length=10)
     """user, assistant, system or tool"""
     status = models.CharField(_("status"), max_length=10, choices=MessageStatus.choices)
     reason = models.CharField(_("reason"), max_length=40, blank=True, default="")
-    turn_id = models.UUIDField(null=True, blank=True)
-    contact_id = models.UUIDField(null=True, blank=True)
+    turn_id = models.UUIDField(_("turn"), null=True, blank=True)
+    contact_id = models.UUIDField(_("contact"), null=True, blank=True)
     body = models.BinaryField(editable=False)
     """Sealed JSON, see `hub.pipeline.bodies` (purpose `content`)."""
-    tokens = models.IntegerField(default=0)
-    model = models.CharField(max_length=120, blank=True, default="")
-    created = models.DateTimeField()
+    tokens = models.IntegerField(_("tokens"), default=0)
+    model = models.CharField(_("model"), max_length=120, blank=True, default="")
+    created = models.DateTimeField(_("time"))
 
     class Meta(TenantOwned.Meta):
         db_table = "message"

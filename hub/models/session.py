@@ -23,44 +23,46 @@ class Session(TenantOwned):
     under way.
     """
 
-    connection = models.ForeignKey("hub.Connection", on_delete=models.CASCADE, db_constraint=False, db_index=False)
-    agent_id = models.UUIDField(null=True, blank=True)
+    connection = models.ForeignKey(
+        "hub.Connection", verbose_name=_("connection"), on_delete=models.CASCADE, db_constraint=False, db_index=False
+    )
+    agent_id = models.UUIDField(_("agent"), null=True, blank=True)
     """An agent of its own; empty: the connection's."""
-    contact_id = models.UUIDField(null=True, blank=True)
-    subject_id = models.UUIDField()
+    contact_id = models.UUIDField(_("contact"), null=True, blank=True)
+    subject_id = models.UUIDField(_("subject of memory"))
     """Whose long memory this is: a person, else the contact; a group's session is its own subject."""
     address_hash = models.BinaryField(max_length=16, editable=False)
     address = models.BinaryField(editable=False)
-    generation = models.PositiveIntegerField(default=1)
-    current = models.BooleanField(default=True)
+    generation = models.PositiveIntegerField(_("generation"), default=1)
+    current = models.BooleanField(_("current"), default=True)
     owner = models.CharField(_("owner"), max_length=8, choices=SessionOwner.choices, default=SessionOwner.AGENT)
-    title = models.BinaryField(null=True, editable=False)
+    title = models.BinaryField(_("title"), null=True, editable=False)
     """Sealed title, made by the agent or the operator."""
     starred = models.BooleanField(_("starred"), default=False)
     archived = models.BooleanField(_("archived"), default=False)
 
-    last_seq = models.BigIntegerField(default=0, editable=False)
-    version = models.BigIntegerField(default=0, editable=False)
-    fence = models.BigIntegerField(default=0, editable=False)
-    lease_owner = models.UUIDField(null=True, editable=False)
-    lease_until = models.DateTimeField(null=True, editable=False)
-    turn_id = models.UUIDField(null=True, editable=False)
+    last_seq = models.BigIntegerField(_("messages"), default=0, editable=False)
+    version = models.BigIntegerField(_("version"), default=0, editable=False)
+    fence = models.BigIntegerField(_("fence"), default=0, editable=False)
+    lease_owner = models.UUIDField(_("leased by"), null=True, editable=False)
+    lease_until = models.DateTimeField(_("leased until"), null=True, editable=False)
+    turn_id = models.UUIDField(_("running turn"), null=True, editable=False)
     merge = models.BooleanField(default=True, editable=False)
     """The connection's burst policy when it last accepted a message here."""
     merge_due = models.BooleanField(default=False, editable=False)
     """A turn is waiting that takes whatever has arrived by the time it is claimed."""
-    due_turns = models.IntegerField(default=0, editable=False)
-    due_at = models.DateTimeField(null=True, editable=False)
+    due_turns = models.IntegerField(_("waiting turns"), default=0, editable=False)
+    due_at = models.DateTimeField(_("due"), null=True, editable=False)
     next_due_at = models.DateTimeField(null=True, editable=False)
-    due_since = models.DateTimeField(null=True, editable=False)
+    due_since = models.DateTimeField(_("waiting since"), null=True, editable=False)
     delivery_seq = models.BigIntegerField(default=0, editable=False)
-    unsettled = models.IntegerField(default=0, editable=False)
+    unsettled = models.IntegerField(_("deliveries under way"), default=0, editable=False)
     counted_at = models.DateTimeField(null=True, editable=False)
     """When it last counted towards the tenant's `sessions` quota."""
     refused_at = models.DateTimeField(null=True, editable=False)
     """When the person was last told politely that the quota is used up."""
-    last_inbound_at = models.DateTimeField(null=True, editable=False)
-    created = models.DateTimeField(auto_now_add=True)
+    last_inbound_at = models.DateTimeField(_("last message"), null=True, editable=False)
+    created = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta(TenantOwned.Meta):
         db_table = "session"

@@ -9,11 +9,11 @@ class Worker(models.Model):
 
     id = models.UUIDField(primary_key=True)
     lock_key = models.BigIntegerField(unique=True)
-    role = models.CharField(max_length=16)
-    host = models.CharField(max_length=120)
-    pid = models.IntegerField()
-    started_at = models.DateTimeField()
-    seen_at = models.DateTimeField()
+    role = models.CharField(_("role"), max_length=16)
+    host = models.CharField(_("machine"), max_length=120)
+    pid = models.IntegerField(_("process"))
+    started_at = models.DateTimeField(_("started"))
+    seen_at = models.DateTimeField(_("last seen"))
 
     class Meta:
         db_table = "worker"

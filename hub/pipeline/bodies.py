@@ -159,3 +159,8 @@ def unpack_partial(data: bytes) -> tuple[int, str]:
     """What `pack_partial` made."""
     index, text = orjson.loads(data)
     return int(index), str(text)
+
+
+def tool_texts_cell(tenant_id: UUID, turn_id: UUID) -> CellRef:
+    """Where what a turn's tools were asked and said is sealed."""
+    return CellRef(tenant_id, "content", "turn", "tool_texts", turn_id)

@@ -68,6 +68,16 @@ class LiveConnection:
         return self.status == SUSPENDED
 
     @property
+    def refusal(self) -> str:
+        """Why every message is refused here; empty: none is."""
+        return SUSPENDED if self.suspended else ""
+
+    @property
+    def at_once(self) -> bool:
+        """Whether an idle session's turn may begin with its message."""
+        return self.debounce_ms == 0 and not self.suspended
+
+    @property
     def listening(self) -> bool:
         """Whether messages are taken, if only to refuse them politely, and deliveries sent."""
         return self.active or self.suspended

@@ -14,14 +14,14 @@ from channels_adapters.types import Part
 from hub.ledger.claim import Claimed
 from hub.ledger.commit import Commit, Committed, Committer, PartRow
 from hub.pipeline import crash, metrics, notices
-from hub.pipeline.bodies import Body, body_cell, pack, pack_address
+from hub.pipeline.bodies import Body, body_cell, pack, pack_address, tool_texts_cell
 from hub.pipeline.editing import supersede
 from hub.pipeline.generations import begin_anew
 from hub.pipeline.live import left_behind
 from hub.pipeline.messages import message_chunk
 from hub.pipeline.outbox import Outbox, Ready
 from hub.pipeline.places import Places
-from hub.pipeline.record import pack_part, reply_body, reply_of, spent, status, trace
+from hub.pipeline.record import pack_part, reply_body, reply_of, spent, status, tool_texts, trace
 from hub.pipeline.run import Fenced, Run
 from hub.pipeline.streams import Streams
 from tenants import usage
@@ -155,6 +155,7 @@ class Ending:
     def _row(self, run: Run, result: TurnResult, parts: Sequence[Part]) -> Commit:
         claimed, usages = run.claimed, result.usage
         body = self._vault.seal(body_cell(claimed.tenant_id, run.message_id), pack(reply_body(result)))
+        texts = tool_texts(result)
         rows = self._part_rows(run, parts)
         return Commit(
             tenant_id=claimed.tenant_id,
@@ -170,6 +171,7 @@ class Ending:
             output_tokens=sum(item.output_tokens for item in usages),
             error=result.error,
             trace=trace(result),
+            tool_texts=texts and self._vault.seal(tool_texts_cell(claimed.tenant_id, claimed.turn_id), texts),
             title=self._title(run) if claimed.version == 0 and run.bodies else None,
             spent=sum(item.input_tokens + item.output_tokens for item in usages),
             first_token_at=run.first_token,

@@ -1,4 +1,4 @@
-"""What people do to rows from outside the message path: try a delivery again, skip it, name a session. All audited.
+"""What people do to rows from outside the message path: run again, send again, skip, name a session. All audited.
 
 Synchronous, for Django code, under the tenant's scope of the caller.
 """
@@ -9,10 +9,10 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
-from django.db.models.functions import Greatest, Now
+from django.db.models import Case, F, When
+from django.db.models.functions import Coalesce, Greatest, Least, Now
 
-from hub.models import Delivery, DeliveryStatus, Event, Session
+from hub.models import Delivery, DeliveryStatus, Event, Message, MessageStatus, Session, SessionOwner, Turn, TurnStatus
 from hub.pipeline.reading import seal_title
 from tenants.ids import uuid7
 
@@ -61,6 +61,57 @@ def skip_delivery(delivery_id: UUID, *, by: str) -> bool:
         )
         _note_delivery(row, "delivery.skipped", by)
     return True
+
+
+RERUNNABLE = (TurnStatus.DEAD, TurnStatus.FAILED)
+
+
+def rerun_turn(turn_id: UUID, *, by: str) -> bool:
+    """Let the agent answer once more what a dead or failed turn answered; False when it is neither.
+
+    The turn keeps its place in the queue and its finished tool calls, which are never repeated; the new answer follows
+    what was said since. Nothing happens where a person has taken over, or to notices.
+    """
+    with transaction.atomic():
+        row = _locked_turn(turn_id)
+        if (
+            row is None
+            or row.status not in RERUNNABLE
+            or row.kind != "reply"
+            or row.session.owner != SessionOwner.AGENT
+        ):
+            return False
+        mine = Message.objects.filter(session_id=row.session_id, seq__gte=row.first_seq, seq__lte=row.last_seq)
+        if not mine.filter(turn_id=row.id, status=MessageStatus.ACCEPTED).update(turn_id=None):
+            return False
+        Turn.objects.filter(id=row.id).update(
+            status=TurnStatus.DUE, merge=False, attempts=0, error="", partial=None, started_at=None,
+            first_token_at=None, finished_at=None, created=Now(),
+        )  # fmt: skip
+        Session.objects.filter(id=row.session_id).update(
+            due_turns=F("due_turns") + 1,
+            due_at=Case(
+                When(turn_id__isnull=True, then=Least(Coalesce(F("due_at"), Now()), Now())), default=F("due_at")
+            ),
+            next_due_at=Now(),
+            due_since=Coalesce(F("due_since"), Now()),
+        )
+        about = {"session_id": row.session_id, "turn_id": row.id}
+        note(row.tenant_id, "turn.rerun", data={"by": by, "was": row.status}, **about)
+    return True
+
+
+def _locked_turn(turn_id: UUID) -> Turn | None:
+    found = Turn.objects.filter(id=turn_id).values_list("session_id", flat=True).first()
+    if found is None:
+        return None
+    session = Session.objects.select_for_update().filter(id=found).only("id", "owner").first()
+    turns = Turn.objects.select_for_update().filter(id=turn_id).defer("trace", "tool_texts", "partial")
+    row: Turn | None = turns.first()
+    if row is None or session is None:
+        return None
+    row.session = session
+    return row
 
 
 def name_session(session: Session, title: str) -> None:

@@ -8,8 +8,8 @@ import orjson
 from django.conf import settings
 
 from agents.models import Agent
-from hub.models import Contact, Delivery, Message, Session, Upload, UploadChunk
-from hub.pipeline.bodies import Body, body_cell, unpack
+from hub.models import Contact, Delivery, Message, Session, Turn, Upload, UploadChunk
+from hub.pipeline.bodies import Body, body_cell, partial_cell, tool_texts_cell, unpack, unpack_partial
 from tenants.crypto import CellRef, MasterKeys, Vault
 from tenants.errors import TenantsError
 
@@ -95,3 +95,15 @@ def _open(cell: CellRef, blob: bytes | memoryview | None) -> bytes | None:
 def load(tenant_id: UUID) -> None:
     """Bring a tenant's keys into this process; a dictionary look-up while they are fresh."""
     vault().load_sync(tenant_id)
+
+
+def turn_partial(row: Turn) -> str:
+    """What a running turn has said so far, as last saved (each second or 200 tokens)."""
+    opened = _open(partial_cell(row.tenant_id, row.id), row.partial)
+    return "" if opened is None else unpack_partial(opened)[1]
+
+
+def tool_texts(row: Turn) -> list[tuple[str, str]]:
+    """Arguments and result of each tool call of a turn's trace, in its order; empty when they cannot be read."""
+    opened = _open(tool_texts_cell(row.tenant_id, row.id), row.tool_texts)
+    return [] if opened is None else [(str(asked), str(said)) for asked, said in orjson.loads(opened)]

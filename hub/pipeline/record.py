@@ -1,19 +1,24 @@
 """What is written down of a turn's end: pure translations of its result."""
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
-from agents.types import TurnResult
+from agents.types import StepTrace, TurnResult, Usage
 from channels_adapters.types import Part, QuickReply, Reply
 from hub.pipeline.bodies import Body
 from hub.pipeline.run import MOST_ATTEMPTS, Run
+from memory.types import RecallItem
 from tenants import usage
 
-MOST_CITATIONS = 8
-TITLE_CHARS = 80
-EXCERPT_CHARS = 600
+MOST_TRACED: Final = 40
+"""Recalled items and tool calls that a trace names."""
+MOST_TOOL_CHARS: Final = 2_000
+"""Characters kept of a tool's arguments, and of its result."""
+MOST_CITATIONS: Final = 8
+TITLE_CHARS: Final = 80
+EXCERPT_CHARS: Final = 600
 
 
 def status(run: Run, result: TurnResult) -> str:
@@ -76,24 +81,89 @@ def _clipped(text: str, most: int) -> str:
 
 
 def trace(result: TurnResult) -> str:
-    """The workflow's steps with durations, names and scores; never text."""
-    steps = [
-        {
-            "node": step.node,
-            "at": round(step.started_ms, 2),
-            "ms": round(step.duration_ms, 2),
-            "outcome": step.outcome,
-            **({"detail": dict(step.detail)} if step.detail else {}),
-        }
-        for step in result.steps
-    ]
-    recalled = [{"kind": item.kind, "score": round(item.score, 3), "seqs": list(item.seqs)} for item in result.recalled]
-    found: dict[str, Any] = {"steps": steps, "finish": result.finish}
-    if recalled:
-        found["recalled"] = recalled
+    """Where the turn's time went, as JSON: steps, model calls, tools, what was recalled. Names, times, scores; no text.
+
+    Times are milliseconds since the workflow started. What tools were asked and said is in `tool_texts`.
+    """
+    found: dict[str, Any] = {"steps": [_step(step) for step in result.steps], "finish": result.finish}
+    if result.usage:
+        found["calls"] = [_call(item, result.began) for item in result.usage]
+    if result.recalled:
+        found["recalled"] = [_recalled(item) for item in result.recalled[:MOST_TRACED]]
+    if result.tool_runs:
+        found["tools"] = [
+            {"name": run.name[:120], "at": _since(run.began, result.began), "ms": round(run.lasted_ms, 2),
+             "outcome": run.outcome}
+            for run in result.tool_runs[:MOST_TRACED]
+        ]  # fmt: skip
     if result.tool_calls:
-        found["tools"] = [call.name for call in result.tool_calls]
+        found["client_tools"] = [call.name[:120] for call in result.tool_calls[:MOST_TRACED]]
     return orjson.dumps(found, default=str).decode()
+
+
+def tool_texts(result: TurnResult) -> bytes | None:
+    """What the turn's tools were asked and what they said, in the trace's order; None where none ran.
+
+    It is content: whoever stores it seals it (`tool_texts_cell`). Long texts are cut; the durable ledger of calls with
+    effects keeps its own.
+    """
+    if not result.tool_runs:
+        return None
+    runs = result.tool_runs[:MOST_TRACED]
+    return orjson.dumps([[run.arguments[:MOST_TOOL_CHARS], run.result[:MOST_TOOL_CHARS]] for run in runs])
+
+
+def _step(step: StepTrace) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "node": step.node,
+        "at": round(step.started_ms, 2),
+        "ms": round(step.duration_ms, 2),
+        "outcome": step.outcome,
+    }
+    if step.detail:
+        found["detail"] = step.detail
+    return found
+
+
+def _call(item: Usage, began: float) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "kind": item.kind,
+        "provider": item.provider,
+        "model": item.model,
+        "input": item.input_tokens,
+        "output": item.output_tokens,
+    }
+    if item.cached_tokens:
+        found["cached"] = item.cached_tokens
+    if item.cost:
+        found["cost"] = item.cost
+    if item.lasted_ms:
+        found["ms"] = round(item.lasted_ms, 2)
+    if item.began:
+        found["at"] = _since(item.began, began)
+    if item.first_ms is not None:
+        found["first_ms"] = round(item.first_ms, 2)
+    if item.fault:
+        found["fault"] = item.fault
+    if item.estimated:
+        found["estimated"] = True
+    return found
+
+
+def _recalled(item: RecallItem) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "kind": item.kind,
+        "score": round(item.score, 3),
+        "session": item.session_id.hex,
+        "seqs": list(item.seqs[:MOST_TRACED]),
+    }
+    if item.source_id is not None:
+        found["source"] = item.source_id.hex
+    return found
+
+
+def _since(moment: float, began: float) -> float:
+    return round(max(moment - began, 0.0) * 1000, 2)
 
 
 def spent(run: Run) -> list[usage.Spent]:

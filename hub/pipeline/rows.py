@@ -1,6 +1,7 @@
 """Inbound events as rows of the accept statement: hashed, sealed, with ids minted here."""
 
 from collections import OrderedDict
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -78,7 +79,7 @@ class Rows:
         runner: UUID | None = None,
     ) -> Accept:
         """The event as a row of the accept statement, sealed. The tenant's keys must be loaded."""
-        tenant_id, message_id, session_id = connection.tenant_id, uuid7(), uuid7()
+        tenant_id, message_id, session_id, turn_id = connection.tenant_id, uuid7(), uuid7(), uuid7()
         contact_id = self.contact_id(connection, sender := _sender(event))
         address_hash = self.address_hash(connection, event.address)
         self.recent.put(message_id, body := body or body_of(event))
@@ -91,9 +92,7 @@ class Rows:
             address_hash=address_hash,
             address=self._address(tenant_id, session_id, event.address),
             agent_id=connection.agent_id,
-            contact_id=contact_id,
-            contact_external=self._new_contact(tenant_id, contact_id, sender, "external"),
-            contact_name=self._new_contact(tenant_id, contact_id, body.sender_name, "name"),
+            **self._contact(tenant_id, contact_id, sender, body.sender_name),
             subject_id=session_id if isinstance(event, InboundMessage) and event.group else contact_id,
             body=self._vault.seal(body_cell(tenant_id, message_id), pack(body)),
             role=role,
@@ -101,9 +100,9 @@ class Rows:
             answer=isinstance(event, InboundMessage) and event.addressed,
             merge=connection.merge,
             debounce_ms=connection.debounce_ms,
-            turn_id=uuid7(),
-            refusal="suspended" if connection.suspended else "",
-            runner=None if connection.debounce_ms or connection.suspended else runner,
+            turn_id=turn_id,
+            refusal=connection.refusal,
+            runner=runner if connection.at_once else None,
             ephemeral=ephemeral,
             known=self._places.get(connection.id, address_hash) is not None,
         )
@@ -111,6 +110,13 @@ class Rows:
     def _address(self, tenant_id: UUID, session_id: UUID, address: Address) -> bytes:
         cell = CellRef(tenant_id, "content", "session", "address", session_id)
         return self._vault.seal(cell, orjson.dumps(pack_address(address)))
+
+    def _contact(self, tenant_id: UUID, contact_id: UUID, sender: str, name: str) -> dict[str, Any]:
+        return {
+            "contact_id": contact_id,
+            "contact_external": self._new_contact(tenant_id, contact_id, sender, "external"),
+            "contact_name": self._new_contact(tenant_id, contact_id, name, "name"),
+        }
 
     def _new_contact(self, tenant_id: UUID, contact_id: UUID, value: str, column: str) -> bytes | None:
         if contact_id in self._contacts:

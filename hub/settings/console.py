@@ -18,8 +18,8 @@ UNFOLD: dict[str, Any] = {
     "SHOW_BACK_BUTTON": True,
     "SHOW_LANGUAGES": True,
     "BORDER_RADIUS": "8px",
-    "SCRIPTS": [lambda _request: static("console/console.js")],
-    "STYLES": [lambda _request: static("console/console.css")],
+    "SCRIPTS": [lambda _request: static("console/console.js"), lambda _request: static("console/trace.js")],
+    "STYLES": [lambda _request: static("console/console.css"), lambda _request: static("console/trace.css")],
     "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": []},
     "COLORS": {
         "primary": {

@@ -184,7 +184,10 @@ def test_a_key_is_shown_once_and_can_be_revoked(acme: World, login: Login) -> No
     with tenant_scope(acme.tenant.id):
         row = ApiKey.objects.get(name="till")
     assert key not in client.get(f"/admin/tenants/apikey/{row.id}/change/").text
-    client.post("/admin/tenants/apikey/", {"action": "revoke", "_selected_action": [str(row.id)]})
+    chosen = {"action": "revoke", "_selected_action": [str(row.id)]}
+    assert "Revoke this key?" in client.post("/admin/tenants/apikey/", chosen).text
+    assert keys.find_by_secret_sync(key) is not None
+    client.post("/admin/tenants/apikey/", {**chosen, "confirmed": "yes"})
     assert keys.find_by_secret_sync(key) is None
 
 
@@ -195,8 +198,12 @@ def test_deliveries_are_retried_and_skipped_with_a_trace(acme: World, login: Log
     client = login(acme.users["operator"])
     dead, waiting = acme.deliveries["dead"], acme.deliveries["retry"]
     chosen = [str(row.id) for row in (dead, acme.deliveries["sent"])]
+    client.get(f"/admin/hub/delivery/{dead.id}/retry/")  # a link asks; it does nothing
     client.post("/admin/hub/delivery/", {"action": "retry", "_selected_action": chosen})
-    client.post("/admin/hub/delivery/", {"action": "skip", "_selected_action": [str(waiting.id)]})
+    with tenant_scope(acme.tenant.id):
+        assert Delivery.objects.get(id=dead.id).status == "dead"
+    for doing, ids in (("retry", chosen), ("retry", chosen), ("skip", [str(waiting.id)])):
+        client.post("/admin/hub/delivery/", {"action": doing, "_selected_action": ids, "confirmed": "yes"})
     with tenant_scope(acme.tenant.id):
         states = dict(Delivery.objects.values_list("id", "status"))
         kinds = set(Event.objects.filter(delivery_id__isnull=False).values_list("type", flat=True))
@@ -209,9 +216,26 @@ def test_deliveries_are_retried_and_skipped_with_a_trace(acme: World, login: Log
 
 
 def test_a_turn_shows_its_trace(acme: World, login: Login) -> None:
-    page = login(acme.users["viewer"]).get(f"/admin/hub/turn/{acme.turn.id}/change/")
-    assert "trace-row" in page.text
-    assert "recall" in page.text
+    client = login(acme.users["viewer"])
+    page = client.get(f"/admin/hub/turn/{acme.turn.id}/change/")
+    said = [bar.name for bar in page.context["page"].bars if bar.kind != "step"]
+    assert said == ["small", "small", "search_memory", "small"]
+    assert page.context["page"].failed_calls == 1
+    assert "The parcel goes to Canal Street 7." in page.text
+    assert "erased since" in page.text  # of the summary that is gone
+    assert "It goes to Canal Street" not in page.text  # what a tool said is opened on demand
+    assert "It goes to Canal Street" in client.get(f"/admin/hub/turn/{acme.turn.id}/tool/0/").text
+    assert {row.status for row in page.context["page"].deliveries} >= {"sent", "unknown"}
+
+
+def test_all_tenants_see_a_trace_without_its_words(staff: User, acme: World, login: Login) -> None:
+    client = login(staff)
+    client.post("/admin/scope/", {"tenant": ""})
+    page = client.get(f"/admin/hub/turn/{acme.turn.id}/change/")
+    assert page.status_code == 200
+    assert "Where is my order?" not in page.text
+    assert "Canal Street" not in page.text
+    assert client.get(f"/admin/hub/turn/{acme.turn.id}/tool/0/").status_code == 404
 
 
 def test_staff_make_a_tenant_with_quotas(staff: User, login: Login) -> None:

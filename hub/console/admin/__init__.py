@@ -11,6 +11,7 @@ from hub.console.admin import (
     people,
     platform,
     tenants,
+    turns,
 )
 from hub.console.site import site
 
@@ -26,4 +27,5 @@ __all__ = [
     "platform",
     "site",
     "tenants",
+    "turns",
 ]

@@ -1,10 +1,16 @@
 """Agents: prompt, where their model is asked (keys masked), tools and memory."""
 
+from collections.abc import Mapping
 from dataclasses import fields as dataclass_fields
 from typing import Any, Final
+from uuid import UUID
 
 from django import forms
-from django.http import HttpRequest
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminIntegerFieldWidget,
@@ -15,11 +21,16 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
+from agents.calls import OFFLINE_ROUTE
 from agents.models import Agent
 from agents.providers import OFFLINE, OPENAI
 from agents.tools import BUILT_IN
+from agents.types import ModelRoute
+from hub.configured import default_route
+from hub.console.asking import Asked, ask_model
 from hub.console.base import ConsoleAdmin, Form, Rank, _, capitalise, site
 from hub.console.decorators import display
+from hub.console.graph import workflow_graph
 from hub.console.pydantic_fields import MASK
 from hub.pipeline.operating import note
 from hub.pipeline.reading import load, route_keys, vault
@@ -201,7 +212,38 @@ class AgentAdmin(ConsoleAdmin):
             (_("Tools and terms"), {"fields": ["tools", "terms"], "classes": ["collapse"]}),
         )
 
+    def get_urls(self) -> list[URLPattern]:
+        """With the live test of a route."""
+        view = self.admin_site.admin_view(self.test_view)
+        return [path("<uuid:object_id>/test/<int:number>/", view, name="agents_agent_test"), *super().get_urls()]
+
+    def test_view(self, request: HttpRequest, object_id: UUID, number: int) -> HttpResponse:
+        """Ask a route's model now, with what the form says; the answer is a piece of a page."""
+        row = self.get_object(request, str(object_id))
+        if row is None or request.method != "POST" or not self._may(request, Rank.OPERATOR):
+            raise PermissionDenied
+        route, problem = route_from(row, request.POST, number)
+        asked = ask_model(route) if route is not None else Asked(ok=False, answer=problem)
+        response = TemplateResponse(request, "console/tested.html", {"asked": asked, "route": route})
+        response["Cache-Control"] = "no-store"
+        return response
+
     readonly_fields = ("shown_model", "version")
+    change_form_outer_after_template = "console/agent_extras.html"
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """With the workflow drawn."""
+        row = self.get_object(request, object_id)
+        context = {
+            **(extra_context or {}),
+            "subtitle": None,
+            "graph": workflow_graph(row.workflow) if row is not None else "",
+            "agent_tools": [(name, BUILT_IN[name]) for name in row.tools if name in BUILT_IN] if row else [],
+            "may_test": self._may(request, Rank.OPERATOR),
+        }
+        return super().change_view(request, object_id, form_url, context)  # type: ignore[no-any-return]
 
     def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:  # noqa: FBT001
         """Seal the keys with the row."""
@@ -217,6 +259,22 @@ class AgentAdmin(ConsoleAdmin):
     def shown_model(self, obj: Agent) -> Any:
         """The first route's model."""
         return obj.routes[0].get("model") if obj.routes else _("the hub's default")
+
+
+def route_from(row: Agent, values: Mapping[str, str], number: int) -> tuple[ModelRoute | None, str]:
+    """The route that a form describes, an empty first one being the hub's own; None with what is missing."""
+    given = {part: values.get(f"route{number}_{part}", "").strip() for part in PARTS}
+    if not given["provider"]:
+        route = default_route(settings.HUB_ENV) if number == 0 else None
+        return (route or OFFLINE_ROUTE, "") if number == 0 else (None, str(_("There is no fall-back model.")))
+    keys = route_keys(row)
+    key = given["api_key"]
+    if key == MASK:
+        key = keys[number] if number < len(keys) else ""
+    model = given["model"] or (OFFLINE if given["provider"] == OFFLINE else "")
+    if not model:
+        return None, str(_("A route needs a model."))
+    return ModelRoute(provider=given["provider"], model=model, base_url=given["base_url"], api_key=key), ""
 
 
 def _policy(cleaned: dict[str, Any]) -> dict[str, Any]:

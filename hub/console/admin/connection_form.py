@@ -61,11 +61,23 @@ class ConnectionForm(Form):
             old, new = self.initial.get(name, self.fields[name].initial), self.cleaned_data.get(name)
             if name.startswith(PREFIX) and self._is_secret(plain):
                 old, new = HIDDEN if old else "", HIDDEN if new else ""
-            before[plain], after[plain] = old, new
+            elif name == "agent_id":
+                plain, old, new = "agent", self._agent_name(old), self._agent_name(new)
+            if old != new or old == HIDDEN:
+                before[plain], after[plain] = _without_query(old), _without_query(new)
         return before, after
+
+    def _agent_name(self, ident: Any) -> str:
+        names = {str(key): str(name) for key, name in self.fields["agent_id"].choices}  # type: ignore[attr-defined]
+        return names.get(str(ident), "")
 
     def _is_secret(self, name: str) -> bool:
         return self.adapter is not None and is_secret(self.adapter.credentials_type.model_fields[name])
+
+
+def _without_query(value: Any) -> Any:
+    """Addresses sometimes carry a secret behind their question mark."""
+    return f"{value.partition('?')[0]}?…" if isinstance(value, str) and "?" in value else value
 
 
 def form_for(adapter: AdapterType, stored: dict[str, Any]) -> type[ConnectionForm]:

@@ -1,31 +1,29 @@
-"""Sessions readable as a chat, messages, turns with their trace."""
+"""Sessions readable as a chat, and messages."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from django import forms
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from hub.console.base import ChoiceFilter, ConsoleAdmin, Form, Rank, ReadOnlyAdmin, _, capitalise, site
 from hub.console.decorators import display
-from hub.console.drawing import DASH, badge, link, short, trace_table
+from hub.console.drawing import link, short
+from hub.console.keyset import SearchById
 from hub.console.transcript import transcript
-from hub.models import Message, Session, SessionOwner, Turn, TurnStatus
+from hub.models import Contact, Message, Session, SessionOwner
 from hub.pipeline.operating import name_session
-from hub.pipeline.reading import message_body, session_title
+from hub.pipeline.reading import contact_name, message_body, session_title
+from hub.templatetags.turns import moment
 from tenants.context import current
 
-TURN_LABEL = {
-    "due": "info",
-    "running": "info",
-    "finished": "good",
-    "stopped": "warn",
-    "failed": "warn",
-    "dead": "bad",
-}
-RECENT_SESSIONS = 50
+RECENT_SESSIONS: Final = 20
+EACH: Final = 25
+"""Messages of each recent session that the list of all sessions may show."""
 
 
 class OwnerFilter(ChoiceFilter):
@@ -59,16 +57,17 @@ class SessionForm(Form):
         self.initial["words"] = session_title(self.instance)
 
 
-class SessionAdmin(ConsoleAdmin):
-    """Conversations; the page of one shows what was said."""
+class SessionAdmin(SearchById, ConsoleAdmin):
+    """Conversations; the page of one shows what was said and follows what is being said."""
 
     change_rank = Rank.OPERATOR
-    list_display = ("shown_title", "connection", "owner", "starred", "waiting", "last_seq", "last_inbound_at")
+    list_display = ("shown_title", "person", "connection", "owner", "waiting", "last_seq", "last_heard")
+    search_help_text = _("Paste the id of a session")
     list_filter = (OwnerFilter, ArchivedFilter)
     list_select_related = ("connection",)
     ordering = ("-last_inbound_at",)
     form = SessionForm
-    readonly_fields = ("connection", "owner", "generation", "last_inbound_at", "waiting", "created", "shown_title")
+    readonly_fields = ("connection", "owner", "person", "last_inbound_at", "waiting", "created", "shown_title")
     change_form_outer_after_template = "console/transcript.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -83,20 +82,20 @@ class SessionAdmin(ConsoleAdmin):
         return super().get_form(request, obj, change, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """One compact block above the chat."""
+        """Folded above the chat, which is what one comes for."""
         title = "words" if self._may(request, Rank.OPERATOR) else "shown_title"
-        return (
-            (
-                None,
-                {"fields": (title, ("starred", "archived"), ("connection", "owner"), ("waiting", "last_inbound_at"))},
-            ),
-        )
+        rows = (title, ("starred", "archived"), ("person", "connection"), ("owner", "waiting"), "last_inbound_at")
+        return ((_("About this conversation"), {"fields": rows, "classes": ["collapse"]}),)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """With the transcript."""
-        page = transcript(object_id, before=request.GET.get("before", "")) if current().tenant_id else None
+        """With the transcript; with `live=<seq>` only what came after it, for the page that follows."""
+        readable = current().tenant_id is not None and self.has_view_permission(request)
+        if "live" in request.GET and readable:
+            fresh = {"transcript": transcript(object_id, after=request.GET["live"] or "0")}
+            return TemplateResponse(request, "console/transcript_live.html", fresh)
+        page = transcript(object_id, before=request.GET.get("before", "")) if readable else None
         context = {**(extra_context or {}), "transcript": page, "subtitle": None}
         return super().change_view(request, object_id, form_url, context)  # type: ignore[no-any-return]
 
@@ -111,28 +110,62 @@ class SessionAdmin(ConsoleAdmin):
         """The title, or the end of the id."""
         return (session_title(obj) if current().tenant_id else "") or short(obj.id)
 
+    def fetched(self, request: HttpRequest, rows: Sequence[Any]) -> None:
+        """People's names, for those who work in the tenant."""
+        if current().tenant_id is None:
+            return
+        wanted = {row.contact_id for row in rows if row.contact_id}
+        found = Contact.objects.filter(id__in=wanted).only("id", "tenant_id", "name") if wanted else ()
+        names = {one.id: contact_name(one) for one in found}
+        for row in rows:
+            row.person_name = names.get(row.contact_id, "")
+
+    @display(description=_("person"))
+    def person(self, obj: Session) -> SafeString | str:
+        """Whom it is with."""
+        known = getattr(obj, "person_name", None)
+        if known is None:
+            self.fetched(None, [obj])  # type: ignore[arg-type]
+        return link("hub_contact", obj.contact_id, getattr(obj, "person_name", ""))
+
+    @display(description=_("last message"))
+    def last_heard(self, obj: Session) -> SafeString | str:
+        """When somebody last wrote."""
+        return moment(obj.last_inbound_at)
+
     @display(description=_("waiting turns"))
     def waiting(self, obj: Session) -> int:
         """Turns that are due."""
         return obj.due_turns
 
 
-class MessageAdmin(ReadOnlyAdmin):
-    """Messages of the sessions that were last active, or of one session."""
+class MessageAdmin(SearchById, ReadOnlyAdmin):
+    """The newest messages of the sessions that were last active; one session's whole story is on its own page."""
 
-    list_display = ("created", "role", "preview", "shown_session", "seq", "status", "reason", "model", "tokens")
+    list_display = ("when", "role", "preview", "shown_session", "shown_turn", "status", "reason", "model", "tokens")
     fields = ("created", "role", "preview", "shown_session", "shown_turn", "seq", "status", "reason", "model", "tokens")
     ordering = ("-id",)
     list_filter = ()
+    search_help_text = _("Paste the id of a message")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """The index is by session, so the list asks for those of few sessions."""
+        """The index is by session and place: the ends of few sessions are found by it."""
         rows = super().get_queryset(request).defer(None)
         match = request.resolver_match
-        if match is None or not str(match.url_name).endswith("_changelist") or current().tenant_id is None:
+        if match is None or not str(match.url_name).endswith("_changelist") or request.GET.get("q"):
             return rows
-        recent = Session.objects.order_by("-last_inbound_at").values_list("id", flat=True)[:RECENT_SESSIONS]
-        return rows.filter(session_id__in=list(recent))
+        recent = Session.objects.order_by("-last_inbound_at")
+        if current().tenant_id is None:
+            recent = Session.objects.order_by("-id")
+        wanted = Q(pk__in=[])
+        for ident, last in recent.values_list("id", "last_seq")[:RECENT_SESSIONS]:
+            wanted |= Q(session_id=ident, seq__gt=last - EACH)
+        return rows.filter(wanted)
+
+    @display(description=_("time"))
+    def when(self, obj: Message) -> SafeString | str:
+        """When it was made."""
+        return moment(obj.created)
 
     @display(description=_("text"))
     def preview(self, obj: Message) -> str:
@@ -166,60 +199,5 @@ class MessageAdmin(ReadOnlyAdmin):
         return link("hub_turn", obj.turn_id)
 
 
-class TurnStatusFilter(ChoiceFilter):
-    """One status."""
-
-    title = _("status")
-    parameter_name = field = "status"
-    options = TurnStatus.choices
-
-
-class TurnAdmin(ReadOnlyAdmin):
-    """Answering passes; the page of one shows where its time went."""
-
-    list_display = ("created", "shown_status", "shown_session", "model", "used", "attempts", "lasted", "error")
-    list_filter = (TurnStatusFilter,)
-    fields = (
-        ("shown_status", "shown_session"),
-        "shown_trace",
-        ("model", "used"),
-        ("lasted", "attempts"),
-        ("created", "started_at"),
-        ("first_token_at", "finished_at"),
-        ("first_seq", "last_seq"),
-        ("kind", "fence"),
-        ("reason", "error"),
-    )
-    ordering = ("-created",)
-
-    @display(description=_("status"))
-    def shown_status(self, obj: Turn) -> SafeString:
-        """The status, coloured."""
-        return badge(TURN_LABEL[obj.status], obj.get_status_display())
-
-    @display(description=_("session"))
-    def shown_session(self, obj: Turn) -> SafeString | str:
-        """Its conversation."""
-        return link("hub_session", obj.session_id)
-
-    @display(description=_("tokens in / out"))
-    def used(self, obj: Turn) -> str:
-        """Tokens."""
-        return f"{obj.input_tokens:,} / {obj.output_tokens:,}"
-
-    @display(description=_("lasted"))
-    def lasted(self, obj: Turn) -> str:
-        """Seconds from the start to the end."""
-        if obj.started_at is None or obj.finished_at is None:
-            return DASH
-        return f"{(obj.finished_at - obj.started_at).total_seconds():.2f} s"
-
-    @display(description=_("trace"))
-    def shown_trace(self, obj: Turn) -> SafeString | str:
-        """The workflow's nodes."""
-        return trace_table(obj.trace)
-
-
 site.register(Session, SessionAdmin)
 site.register(Message, MessageAdmin)
-site.register(Turn, TurnAdmin)

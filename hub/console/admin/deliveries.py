@@ -1,99 +1,222 @@
-"""The outbox, and what happened."""
+"""The outbox with its dead letters, and what happened."""
 
-from typing import Any
+from collections import Counter
+from typing import Any, Final
+from urllib.parse import urlencode
+from uuid import UUID
 
 from django.contrib import messages
+from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from hub.console.admin.letters import AGES, NAMES, LettersView, window
 from hub.console.base import ChoiceFilter, Rank, ReadOnlyAdmin, _, site
+from hub.console.confirming import Question, ask, confirmed
 from hub.console.decorators import action, display
-from hub.console.drawing import badge, link
-from hub.models import Delivery, DeliveryStatus, Event
+from hub.console.drawing import DASH, badge, link
+from hub.console.keyset import SearchById
+from hub.console.transcript import TONES
+from hub.console.turn_words import RECEIPTS
+from hub.models import Connection, Delivery, DeliveryStatus, Event
 from hub.pipeline.operating import retry_delivery, skip_delivery
+from hub.pipeline.reading import delivery_part
+from hub.replay import LETTERS, MOST_COUNTED, Letters
+from hub.templatetags.turns import moment
+from tenants.audit import Actor, record
+from tenants.context import current
 
-STATUS_LABEL = {
-    "pending": "info",
-    "sending": "info",
-    "live": "info",
-    "sent": "good",
-    "retry": "warn",
-    "unknown": "warn",
-    "dead": "bad",
-    "skipped": "bad",
-}
+MOST_CHOSEN: Final = 500
 
 
 class DeliveryStatusFilter(ChoiceFilter):
-    """One status."""
+    """One status, or everything that somebody has to look at."""
 
     title = _("status")
     parameter_name = field = "status"
-    options = DeliveryStatus.choices
+    options = (("letters", _("dead letters")), *DeliveryStatus.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The ends that went wrong have an index of their own, so they are said in its words."""
+        wrong = queryset.filter(status__in=[str(status) for status in LETTERS])
+        if self.value() == "letters":
+            return wrong
+        return super().queryset(request, wrong if self.value() in [str(one) for one in LETTERS] else queryset)
 
 
-class DeliveryAdmin(ReadOnlyAdmin):
-    """Parts on their way. Ended ones can be sent again, waiting ones skipped; both are noted as events."""
+class AgeFilter(ChoiceFilter):
+    """When it was made."""
 
-    list_display = ("created", "shown_status", "connection", "shown_session", "attempts", "due_at", "sent_at", "detail")
-    list_filter = (DeliveryStatusFilter,)
+    title = _("age")
+    parameter_name = "age"
+    options = tuple((name, words) for name, (words, _young, _old) in AGES.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Within the window."""
+        since, until = window(self.value() or "")
+        queryset = queryset.filter(created__gte=since) if since else queryset
+        return queryset.filter(created__lte=until) if until else queryset
+
+
+class ConnectionFilter(ChoiceFilter):
+    """One connection of the tenant."""
+
+    title = _("connection")
+    parameter_name = "connection"
+    field = "connection_id"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """The tenant's connections, the newest hundred."""
+        if current().tenant_id is None:
+            return []
+        rows = Connection.objects.order_by("-id").only("id", "tenant_id", "name", "channel")[:100]
+        return [(str(row.id), str(row)) for row in rows]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Rows of the connection; nothing for what is no id."""
+        try:
+            return queryset.filter(connection_id=UUID(self.value())) if self.value() else queryset
+        except ValueError:
+            return queryset.none()
+
+
+class ReasonFilter(ChoiceFilter):
+    """Why it ended badly, out of the newest dead letters."""
+
+    title = _("reason")
+    parameter_name = "reason"
+    field = "detail"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """The most frequent reasons of the newest 500."""
+        newest = Letters().rows().order_by("-created", "-id").values_list("detail", flat=True)[:500]
+        counts = Counter(detail for detail in newest if detail)
+        return [(detail, f"{detail[:60]} ({count})") for detail, count in counts.most_common(12)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Dead letters with this reason."""
+        letters = queryset.filter(status__in=[str(status) for status in LETTERS])
+        return letters.filter(detail=self.value()) if self.value() else queryset
+
+
+class DeliveryAdmin(SearchById, ReadOnlyAdmin):
+    """Parts on their way. Ended ones can be sent again, waiting ones skipped, dead letters worked through."""
+
+    list_display = ("when", "shown_status", "connection", "shown_session", "shown_turn", "attempts", "detail")
+    list_filter = (DeliveryStatusFilter, ConnectionFilter, AgeFilter, ReasonFilter)
     list_select_related = ("connection",)
+    list_before_template = "console/letters.html"
+    id_columns = ("id", "session_id")
+    search_help_text = _("Paste the id of a delivery or of a session")
     fields = (
         ("shown_status", "attempts"),
         ("connection", "shown_session"),
-        ("shown_turn", "position"),
-        ("part_index", "final"),
+        ("shown_turn", "shown_receipt"),
         ("created", "due_at"),
         ("sent_at", "expires_at"),
-        ("platform_id", "receipt"),
         "detail",
+        "words",
+        ("platform_id", "position"),
+        ("part_index", "final"),
     )
     ordering = ("-created",)
     actions = ("retry", "skip")
     actions_detail = ("retry_this", "skip_this")
 
+    def get_urls(self) -> list[URLPattern]:
+        """With the work on many, and the way from a delivery to its turn."""
+        wrap = self.admin_site.admin_view
+        return [
+            path("bulk/", wrap(lambda request: LettersView(self, request).respond()), name="hub_delivery_bulk"),
+            path("<uuid:object_id>/turn/", wrap(self.turn_view), name="hub_delivery_turn"),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """With what is dead, and what may be done about it."""
+        context = {**(extra_context or {}), "letters": self._standing(request)}
+        return super().changelist_view(request, context)  # type: ignore[no-any-return]
+
+    def _standing(self, request: HttpRequest) -> dict[str, Any] | None:
+        if current().tenant_id is None or request.method != "GET":
+            return None
+        found = Counter(Letters().rows().values_list("status", flat=True)[:MOST_COUNTED])
+        more = sum(found.values()) >= MOST_COUNTED
+        words = dict(DeliveryStatus.choices)
+        counts = [{"status": s.value, "words": words[s], "count": found[s.value], "more": more} for s in LETTERS]
+        kept = {name: request.GET[name] for name in NAMES if request.GET.get(name)}
+        if kept.get("status") not in [status.value for status in LETTERS]:
+            kept.pop("status", None)
+        return {"counts": counts, "may": self.has_operate_permission(request), "query": urlencode(kept)}
+
+    def turn_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        """On to the turn that a delivery answers."""
+        row = Delivery.objects.filter(id=object_id).values_list("turn_id", flat=True).first()
+        if row is None or not self.has_view_permission(request):
+            raise Http404
+        return redirect("admin:hub_turn_change", row)
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Without what the joined connection keeps sealed."""
-        return super().get_queryset(request).defer("address", "part", "connection__secrets")
+        rows = super().get_queryset(request)
+        return rows.defer("address", "part", "connection__secrets") if _lists(request) else rows
 
     def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Operators."""
         return self._may(request, Rank.OPERATOR)
 
     @action(description=_("Send again"), permissions=["operate"])
-    def retry(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+    def retry(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """Send the chosen ones again."""
-        ids = queryset.values_list("id", flat=True)[:500]
-        done = sum(retry_delivery(ident, by=request.user.get_username()) for ident in ids)
-        messages.success(request, _("%(count)d deliveries will be sent again.") % {"count": done})
+        return self._chosen(request, queryset, "retry")
 
     @action(description=_("Skip"), permissions=["operate"])
-    def skip(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+    def skip(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """Give the chosen ones up."""
-        ids = queryset.values_list("id", flat=True)[:500]
-        done = sum(skip_delivery(ident, by=request.user.get_username()) for ident in ids)
-        messages.success(request, _("%(count)d deliveries were skipped.") % {"count": done})
+        return self._chosen(request, queryset, "skip")
 
     @action(description=_("Send again"), permissions=["operate"], url_path="retry")
     def retry_this(self, request: HttpRequest, object_id: Any) -> HttpResponse:
         """Send this one again."""
-        done = retry_delivery(object_id, by=request.user.get_username())
-        _tell(request, done, _("It will be sent again."))
-        return redirect("admin:hub_delivery_change", object_id)
+        return self._one(request, object_id, "retry")
 
     @action(description=_("Skip"), permissions=["operate"], url_path="skip")
     def skip_this(self, request: HttpRequest, object_id: Any) -> HttpResponse:
         """Give this one up."""
-        done = skip_delivery(object_id, by=request.user.get_username())
-        _tell(request, done, _("It was skipped."))
-        return redirect("admin:hub_delivery_change", object_id)
+        return self._one(request, object_id, "skip")
+
+    def _chosen(self, request: HttpRequest, queryset: QuerySet[Any], doing: str) -> HttpResponse | None:
+        ids = list(queryset.values_list("id", flat=True)[:MOST_CHOSEN])
+        if not confirmed(request):
+            back = reverse("admin:hub_delivery_changelist")
+            fields = {"action": doing, "_selected_action": [str(ident) for ident in ids]}
+            return ask(request, self, question(doing, back, number=len(ids), fields=fields))
+        done = sum(_do(request, ident, doing) for ident in ids)
+        words = _("%(count)d deliveries will be sent again.") if doing == "retry" else _("%(count)d were skipped.")
+        messages.success(request, words % {"count": done})
+        return None
+
+    def _one(self, request: HttpRequest, object_id: Any, doing: str) -> HttpResponse:
+        page = reverse("admin:hub_delivery_change", args=[object_id])
+        if not confirmed(request):
+            return ask(request, self, question(doing, page))
+        words = _("It will be sent again.") if doing == "retry" else _("It was skipped.")
+        _tell(request, _do(request, object_id, doing), words)
+        return redirect(page)
+
+    @display(description=_("time"))
+    def when(self, obj: Delivery) -> SafeString | str:
+        """When it was made."""
+        return moment(obj.created)
 
     @display(description=_("status"))
     def shown_status(self, obj: Delivery) -> SafeString:
         """The status, coloured."""
-        return badge(STATUS_LABEL[obj.status], obj.get_status_display())
+        return badge(TONES[obj.status], obj.get_status_display())
 
     @display(description=_("session"))
     def shown_session(self, obj: Delivery) -> SafeString | str:
@@ -103,34 +226,107 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @display(description=_("turn"))
     def shown_turn(self, obj: Delivery) -> SafeString | str:
         """The turn that it answers."""
-        return link("hub_turn", obj.turn_id)
+        return link("hub_turn", obj.turn_id, str(_("trace")))
+
+    @display(description=_("receipt"))
+    def shown_receipt(self, obj: Delivery) -> Any:
+        """How far the platform says it came."""
+        return RECEIPTS.get(obj.receipt, DASH)
+
+    @display(description=_("text"))
+    def words(self, obj: Delivery) -> str:
+        """What the part says, for those who work in the tenant."""
+        if current().tenant_id is None:
+            return str(_("choose the tenant to read"))
+        return str(delivery_part(obj).get("text") or "") or DASH
 
 
-class EventAdmin(ReadOnlyAdmin):
+class EventAdmin(SearchById, ReadOnlyAdmin):
     """What an operator may want to know: refusals, faults, take-overs, and who changed what."""
 
-    list_display = ("created", "type", "shown_data", "shown_session", "shown_delivery")
-    fields = ("created", "type", "shown_data", "connection_id", "shown_session", "turn_id", "shown_delivery")
+    list_display = ("when", "type", "shown_data", "shown_turn", "shown_session", "shown_delivery")
+    fields = ("created", "type", "shown_data", "shown_connection", "shown_session", "shown_turn", "shown_delivery")
     ordering = ("-created",)
+    id_columns = ("id", "turn_id", "delivery_id")
+    search_help_text = _("Paste the id of an event, a turn or a delivery")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Data is small and is what one looks for."""
         return super().get_queryset(request).defer(None)
 
+    @display(description=_("time"))
+    def when(self, obj: Event) -> SafeString | str:
+        """When it was made."""
+        return moment(obj.created)
+
     @display(description=_("data"))
     def shown_data(self, obj: Event) -> str:
         """Names, counts and reasons."""
-        return ", ".join(f"{key}: {value}" for key, value in (obj.data or {}).items())[:300]
+        return ", ".join(f"{key}: {value}" for key, value in (obj.data or {}).items())[:300] or DASH
+
+    @display(description=_("connection"))
+    def shown_connection(self, obj: Event) -> SafeString | str:
+        """The connection."""
+        return link("hub_connection", obj.connection_id)
 
     @display(description=_("session"))
     def shown_session(self, obj: Event) -> SafeString | str:
         """The conversation."""
         return link("hub_session", obj.session_id)
 
+    @display(description=_("turn"))
+    def shown_turn(self, obj: Event) -> SafeString | str:
+        """The turn, that of the delivery where the event names only that."""
+        if obj.turn_id is None and obj.delivery_id is not None:
+            href = reverse("admin:hub_delivery_turn", args=[obj.delivery_id])
+            return format_html('<a class="row-link" href="{}">{}</a>', href, _("trace"))
+        return link("hub_turn", obj.turn_id, str(_("trace")))
+
     @display(description=_("delivery"))
     def shown_delivery(self, obj: Event) -> SafeString | str:
         """The delivery."""
         return link("hub_delivery", obj.delivery_id)
+
+
+def question(doing: str, back: str, *, number: int | None = None, fields: Any = None) -> Question:
+    """What is asked before chosen deliveries are sent again or given up."""
+    if doing == "retry":
+        return Question(
+            title=_("Send again?"),
+            number=number,
+            words=_("It becomes due at once and keeps its place in the session. Only what has ended or waits is sent."),
+            warning=_("Where the outcome is unknown, people may read it twice."),
+            go=_("Send again"),
+            back=back,
+            fields=fields or {},
+        )
+    return Question(
+        title=_("Give it up?"),
+        number=number,
+        words=_("It is never sent, and later parts may go. Only what waits can be skipped."),
+        go=_("Skip"),
+        harms=True,
+        back=back,
+        fields=fields or {},
+    )
+
+
+def _do(request: HttpRequest, delivery_id: Any, doing: str) -> bool:
+    """Do it and leave a line in the audit trail, in one transaction."""
+    actor = Actor.of(request.user)
+    act, verb = (retry_delivery, "delivery.replayed") if doing == "retry" else (skip_delivery, "delivery.skipped")
+    with transaction.atomic():
+        before = Delivery.objects.filter(id=delivery_id).values_list("status", flat=True).first()
+        done = act(delivery_id, by=actor.name)
+        if done:
+            row = Delivery.objects.only("id", "tenant_id", "status").get(id=delivery_id)
+            after = {"status": row.status}
+            record(row.tenant_id, verb, actor=actor, subject=row, before={"status": before}, after=after)
+    return done
+
+
+def _lists(request: HttpRequest) -> bool:
+    return request.resolver_match is not None and str(request.resolver_match.url_name).endswith("_changelist")
 
 
 def _tell(request: HttpRequest, done: bool, words: Any) -> None:  # noqa: FBT001

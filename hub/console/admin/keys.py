@@ -1,15 +1,22 @@
 """API keys (shown once) and members; data keys to look at."""
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth import get_user_model
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+from django.utils.timezone import now
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminSelectWidget,
@@ -18,10 +25,12 @@ from unfold.widgets import (
 
 from agents.models import Agent
 from hub.console.base import ConsoleAdmin, Form, Rank, ReadOnlyAdmin, _, capitalise, site
+from hub.console.confirming import Question, ask, confirmed
 from hub.console.decorators import action, display
-from hub.console.drawing import badge
+from hub.console.drawing import badge, link
 from hub.pipeline.operating import note
 from tenants import keys
+from tenants.audit import Actor, record
 from tenants.context import current_tenant
 from tenants.models import ApiKey, DataKey, Member
 
@@ -58,10 +67,20 @@ class ApiKeyAdmin(ConsoleAdmin):
 
     view_rank = Rank.OPERATOR
     add_rank = Rank.OWNER
-    list_display = ("name", "shown_prefix", "shown_scopes", "state", "created_at", "last_used_at", "expires_at")
+    list_display = ("name", "shown_prefix", "shown_scopes", "state", "last_use", "created_at", "expires_at")
     ordering = ("-id",)
     actions = ("revoke",)
-    fields = ("name", "shown_prefix", "shown_scopes", "state", "created_at", "last_used_at", "expires_at", "revoked_at")
+    fields = (
+        "name",
+        "shown_prefix",
+        "shown_scopes",
+        "shown_agent",
+        "state",
+        "last_use",
+        "created_at",
+        "expires_at",
+        "revoked_at",
+    )
     readonly_fields = fields
     actions_detail = ("revoke_this",)
     issued: str = ""
@@ -89,6 +108,9 @@ class ApiKeyAdmin(ConsoleAdmin):
         obj.prefix = issued.key.split("_")[1]
         request.issued_key = issued.key  # type: ignore[attr-defined]
         note(current_tenant(), "api_key.issued", data={"by": request.user.get_username(), "prefix": obj.prefix})
+        scopes = {"scopes": sorted(obj.scopes), "expires_at": obj.expires_at}
+        actor = Actor.of(request.user)
+        record(current_tenant(), "api_key.issued", actor=actor, subject=obj, label=obj.name, after=scopes)
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         """Show the secret, once: the page is never stored."""
@@ -107,18 +129,26 @@ class ApiKeyAdmin(ConsoleAdmin):
         return self._may(request, Rank.OWNER)
 
     @action(description=_("Revoke"), permissions=["revoke"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+    def revoke(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """End the chosen keys."""
-        ended = sum(_revoke(request, row) for row in queryset.only("id", "prefix", "tenant_id"))
+        rows = list(queryset.only("id", "prefix", "name", "tenant_id")[:200])
+        if not confirmed(request):
+            fields = {"action": "revoke", "_selected_action": [str(row.id) for row in rows]}
+            return ask(request, self, _question(rows, reverse("admin:tenants_apikey_changelist"), fields))
+        ended = sum(_revoke(request, row) for row in rows)
         messages.success(request, _("%(count)d keys revoked.") % {"count": ended})
+        return None
 
     @action(description=_("Revoke"), permissions=["revoke"], url_path="revoke")
     def revoke_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """End this key."""
-        from django.shortcuts import get_object_or_404, redirect
-
-        _revoke(request, get_object_or_404(ApiKey, pk=object_id))
-        messages.success(request, _("The key is revoked."))
+        row = get_object_or_404(ApiKey, pk=object_id)
+        if not confirmed(request):
+            return ask(request, self, _question([row], reverse("admin:tenants_apikey_change", args=[row.id])))
+        if _revoke(request, row):
+            messages.success(request, _("The key is revoked."))
+        else:
+            messages.warning(request, _("It was revoked before."))
         return redirect("admin:tenants_apikey_changelist")
 
     @display(description=_("key"))
@@ -127,14 +157,28 @@ class ApiKeyAdmin(ConsoleAdmin):
         return f"hub_{obj.prefix}_…"
 
     @display(description=_("scopes"))
-    def shown_scopes(self, obj: ApiKey) -> str:
+    def shown_scopes(self, obj: ApiKey) -> SafeString:
         """Its scopes."""
-        return ", ".join(obj.scopes)
+        return format_html_join("", '<span class="badge badge-info scope">{}</span> ', ((one,) for one in obj.scopes))
 
     @display(description=_("state"))
     def state(self, obj: ApiKey) -> SafeString:
         """Whether it still opens anything."""
-        return badge("bad", _("revoked")) if obj.revoked_at else badge("good", _("valid"))
+        if obj.revoked_at:
+            return badge("bad", _("revoked"))
+        return badge("warn", _("expired")) if obj.expires_at and obj.expires_at <= now() else badge("good", _("valid"))
+
+    @display(description=_("last use"))
+    def last_use(self, obj: ApiKey) -> str:
+        """How long ago, to the minute."""
+        if obj.last_used_at is None:
+            return str(_("never"))
+        return str(_("%(time)s ago") % {"time": timesince(obj.last_used_at, depth=1)})
+
+    @display(description=_("agent"))
+    def shown_agent(self, obj: ApiKey) -> SafeString | str:
+        """The one agent that it opens, or all."""
+        return link("agents_agent", obj.agent_id) if obj.agent_id else str(_("all agents"))
 
 
 class MemberForm(Form):
@@ -213,10 +257,24 @@ class DataKeyAdmin(ReadOnlyAdmin):
     ordering = ("purpose",)
 
 
+def _question(rows: Sequence[ApiKey], back: str, fields: Any = None) -> Question:
+    return Question(
+        title=_("Revoke this key?") if len(rows) == 1 else _("Revoke these keys?"),
+        words=_("Whoever uses it is refused within five seconds. A revoked key can never be used again."),
+        items=[f"{row.name or '–'} · hub_{row.prefix}_…" for row in rows],
+        go=_("Revoke"),
+        harms=True,
+        back=back,
+        fields=fields or {},
+    )
+
+
 def _revoke(request: HttpRequest, row: ApiKey) -> bool:
-    ended = keys.revoke(row.tenant_id, row.id)
-    if ended:
-        note(row.tenant_id, "api_key.revoked", data={"by": request.user.get_username(), "prefix": row.prefix})
+    with transaction.atomic():
+        ended = keys.revoke(row.tenant_id, row.id)
+        if ended:
+            note(row.tenant_id, "api_key.revoked", data={"by": request.user.get_username(), "prefix": row.prefix})
+            record(row.tenant_id, "api_key.revoked", actor=Actor.of(request.user), subject=row, label=row.name)
     return ended
 
 

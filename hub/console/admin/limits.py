@@ -10,7 +10,7 @@ from hub.console.admin.tenants import ReasonForm, quota_bar
 from hub.console.alerts import quota_alerts
 from hub.console.base import ChoiceFilter, ConsoleAdmin, Rank, ReadOnlyAdmin, _, site
 from hub.console.decorators import display
-from hub.console.drawing import limit_text
+from hub.console.drawing import limit_text, size
 from hub.console.tenancy import seat
 from hub.console.trail import action_name, change_of, trail
 from hub.console.words import ACTIONS, METRICS
@@ -95,7 +95,8 @@ class QuotaAdmin(ConsoleAdmin):
     @display(description=_("plan's limit"))
     def shown_limit(self, obj: Quota) -> str:
         """The limit of the plan."""
-        return limit_text(obj.limit_value)
+        stored = obj.metric == Metric.STORAGE_BYTES and obj.limit_value > 0
+        return size(obj.limit_value) if stored else limit_text(obj.limit_value)
 
     @display(description=_("last changes"))
     def shown_trail(self, obj: Quota) -> SafeString | str:

@@ -10,7 +10,7 @@ from tenants.db.rls import CompositeKey, Protect, TenantForeignKey
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('hub', '0005_turn_journal'),
+        ('hub', '0008_labels'),
         ('tenants', '0002_plans'),
     ]
 
