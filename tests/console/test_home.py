@@ -146,12 +146,9 @@ def test_a_plan_leaves_a_trace_on_the_platform(staff: User, acme: World, login: 
     row = PlanQuota.objects.get(plan=plan, metric="documents")
     page = client.get(f"/admin/tenants/plan/{plan.id}/change/")
     formset = page.context["inline_admin_formsets"][0].formset
-    values = {
-        "name": plan.name,
-        "slug": plan.slug,
-        "allowed_models": "",
-        "requests_per_minute": str(plan.requests_per_minute),
-    }
+    own = page.context["adminform"].form
+    values = {name: own.initial.get(name, field.initial) for name, field in own.fields.items()}
+    values = {name: "" if value in (None, []) else str(value) for name, value in values.items()}
     for form in [formset.management_form, *formset.forms]:
         for name, field in form.fields.items():
             value = form.initial.get(name, field.initial)

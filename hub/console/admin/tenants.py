@@ -103,6 +103,8 @@ class PlanAdmin(ConsoleAdmin):
         before = _limits_of(form.instance)
         super().save_related(request, form, formsets, change)
         old, new = changed(before, _limits_of(form.instance))
+        old |= {name: str(form.initial.get(name, "")) for name in form.changed_data}
+        new |= {name: str(getattr(form.instance, name)) for name in form.changed_data}
         if new or not change:
             kind = "plan.changed" if change else "plan.created"
             record(None, kind, actor=Actor.of(request.user), subject=form.instance, before=old, after=new)
