@@ -134,8 +134,8 @@ def _conversation(
     turn.tool_texts = vault().seal(tool_texts_cell(tenant_id, turn.id), texts)
     turn.save()
     MemoryLine.objects.create(**_remembered(session, 2, "The parcel goes to Canal Street 7."))
-    texts = (("user", "accepted", said, "李雷"), ("assistant", "final", answer, ""))
-    messages = [_message(session, turn, n, *text) for n, text in enumerate(texts, 1)]
+    said_rows = (("user", "accepted", said, "李雷"), ("assistant", "final", answer, ""))
+    messages = [_message(session, turn, n, *row) for n, row in enumerate(said_rows, 1)]
     return session, messages, turn
 
 

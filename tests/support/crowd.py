@@ -174,6 +174,7 @@ def pages(tenant_id: UUID) -> dict[str, str]:
     from hub.models import Delivery, Event, Message, Session, Turn
 
     session = Session.objects.order_by("-last_seq").values_list("id", "last_seq").first()
+    assert session is not None
     turn = Turn.objects.order_by("-created").values_list("id", flat=True).first()
     delivery = Delivery.objects.filter(status="dead").values_list("id", flat=True).first()
     event = Event.objects.order_by("-created").values_list("id", flat=True).first()
