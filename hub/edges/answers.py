@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from hub.pipeline.chat import Said
-from hub.pipeline.stream import Cursor, StreamEvent, TooSlow, Watch
+from hub.pipeline.stream import Cursor, Quiet, StreamEvent, TooSlow, Watch
 
 if TYPE_CHECKING:
     from hub.runtime import Runtime
@@ -66,8 +66,8 @@ class Follower:
         slow = 0
         while slow < _MOST_RETURNS:
             try:
-                async with self._watching() as events:
-                    async for event in _while_it_speaks(aiter(events)):
+                async with self._watching() as watch:
+                    async for event in watch:
                         self._cursor = event.cursor
                         for piece in await self._read(event):
                             yield piece
@@ -75,15 +75,19 @@ class Follower:
                                 return
             except TooSlow:
                 slow += 1
+            except Quiet:  # word between processes may be lost; what is stored is not
+                continue
         raise TooSlow
 
     @asynccontextmanager
     async def _watching(self) -> AsyncIterator[Watch]:
         begun, self._watch = self._watch, None
         if begun is not None:
+            begun.quiet = QUIET_SECONDS
             yield begun
             return
         async with self._runtime.chat.watch(self._tenant_id, self._session_id, self._cursor) as watch:
+            watch.quiet = QUIET_SECONDS
             yield watch
 
     async def done(self, seconds: float) -> Mapping[str, Any] | None:
@@ -122,17 +126,6 @@ class Follower:
                 row = await (await conn.execute(_TURN, (self._message_id,))).fetchone()
             self._turn = str(row[0]) if row is not None and row[0] is not None else ""
         return self._turn == str(turn_id)
-
-
-async def _while_it_speaks(events: AsyncIterator[StreamEvent]) -> AsyncIterator[StreamEvent]:
-    """The events until nothing has come for a while. Word between processes may be lost; what is stored is not."""
-    while True:
-        try:
-            async with asyncio.timeout(QUIET_SECONDS):
-                event = await anext(events)
-        except (TimeoutError, StopAsyncIteration):
-            return
-        yield event
 
 
 class Shown:

@@ -101,6 +101,15 @@ class Running:
         return [chunk for chunk in self.kept if chunk.index > index]
 
 
+class Quiet(Exception):
+    """Nothing has come for as long as the watcher would wait."""
+
+
+def _lapse(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_exception(Quiet())
+
+
 class Watch:
     """One watcher's bounded queue and cursor. Iterate it; it ends with TooSlow when its reader does not keep up."""
 
@@ -110,7 +119,9 @@ class Watch:
         self.cursor = cursor
         self._queue: deque[Chunk] = deque()
         self._bytes = 0
-        self._ready = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
+        self.quiet: float | None = None
+        """Seconds without a chunk after which `take` raises Quiet; None waits for ever."""
         self._slow = False
         self._ended = 0
         self._mute = 0
@@ -132,7 +143,8 @@ class Watch:
         self._bytes += chunk.size
         if len(queue) > MOST_EVENTS or self._bytes > MOST_BYTES:
             self._slow = True
-        self._ready.set()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _joined(self, chunk: Chunk) -> bool:
         last = self._queue[-1]
@@ -147,16 +159,27 @@ class Watch:
         return True
 
     async def take(self) -> list[Chunk]:
-        """Everything that waits, at least one; raises TooSlow."""
+        """Everything that waits, at least one; raises TooSlow, and Quiet where that was asked for."""
         while not self._queue:
-            self._ready.clear()
-            await self._ready.wait()
+            await self._word()
         if self._slow:
             raise TooSlow
         taken = list(self._queue)
         self._queue.clear()
         self._bytes = 0
         return taken
+
+    async def _word(self) -> None:
+        """Until something is put. A future and a timer: an Event and a time limit cost half of what a chunk does."""
+        loop = asyncio.get_running_loop()
+        waiter = self._waiter = loop.create_future()
+        timer = loop.call_later(self.quiet, _lapse, waiter) if self.quiet is not None else None
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
 
     def misses(self, chunk: Chunk) -> bool:
         """Whether chunks before this one never came, or a part of it was seen: it cannot simply be shown next."""
