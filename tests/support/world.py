@@ -11,6 +11,7 @@ import inspect
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -169,8 +170,15 @@ async def until(condition: Callable[[], Any], *, seconds: float = DEADLINE, what
         if found:
             return found
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what or inspect.getsource(condition).strip()}")
+            raise AssertionError(f"not within {seconds} s: {what or _words(condition)}")
         await asyncio.sleep(0.02)
+
+
+def _words(condition: Callable[[], Any]) -> str:
+    """What was waited for, as it is written; a partial has no source of its own, and names what it calls with."""
+    if isinstance(condition, partial):
+        return f"{condition.func.__qualname__}{condition.args}"
+    return inspect.getsource(condition).strip()
 
 
 def make_tenant(
