@@ -20,6 +20,7 @@ from hub.celery import SLOTS, app
 from hub.cli import lookup
 from hub.env import env
 from hub.models import Connection, Delivery, Event, MessageKey, Session, Worker
+from hub.replay import Letters, replay_all
 from hub.seed import seed_demo
 from memory.memory import Memory
 from memory.types import Exchange, Key, Line, Policy
@@ -74,6 +75,16 @@ def test_all_dead_leaves_the_unknown_alone(acme: Hub, session: Session) -> None:
     dead = deliver(session, "dead", position=1, message_id=uuid7())
     deliver(session, "unknown", position=2, message_id=uuid7())
     assert acme("replay", "retry", "--all-dead", "--tenant", "acme", "--json").json["replayed"] == [str(dead.id)]
+
+
+def test_all_dead_is_more_than_one_batch(acme: Hub, session: Session) -> None:
+    dead = [deliver(session, "dead", position=number, message_id=uuid7()) for number in range(1, 6)]
+    skipped = deliver(session, "skipped", position=6, message_id=dead[-1].message_id)
+    with tenant_scope(session.tenant_id):
+        letters = Letters(statuses=("dead",), until=datetime.now(UTC))
+        sent = replay_all(letters, by="root", limit=2)
+        assert sent == [*(row.id for row in dead), skipped.id]
+        assert replay_all(letters, by="root", limit=2) == []
 
 
 def test_deliveries_are_listed_skipped_and_purged(acme: Hub, session: Session) -> None:
