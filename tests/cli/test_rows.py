@@ -356,26 +356,20 @@ def test_an_agents_first_api_connection_is_made_once(acme: Hub) -> None:
 
 def test_an_erasure_says_where_copies_are_left(acme: Hub, session: Session, database: Database) -> None:
     """Rows and versions go in one transaction; a Redis that is away leaves its copies to their end."""
-    from memory.embeddings.base import NoEmbedder
-    from tenants.redis import connect
+    from django.test import override_settings
+    from structlog.testing import capture_logs
+
+    from hub.pipeline.forgetting import forget
 
     remember(database, session, rounds=3)
-
-    async def erase(url: str | None) -> Any:
-        pools = Pools(database.login_dsn)
-        await pools.open()
-        client = connect(url, size=1) if url else None
-        try:
-            vault = Vault(MasterKeys(*env().master_keys()), pools)
-            memory = Memory(pools=pools, vault=vault, embedder=NoEmbedder(), redis=client)
-            return await memory.erase(session.tenant_id, session_id=session.id)
-        finally:
-            await pools.close()
-            if client is not None:
-                await client.aclose()
-
-    gone = asyncio.run(erase("redis://127.0.0.1:9/0"))
-    assert gone.summaries >= 1
-    assert gone.copies_left
-    again = asyncio.run(erase(env().redis))
-    assert (again.lines, again.summaries, again.batches, again.copies_left) == (0, 0, 0, False)
+    forgotten = {"session_id": session.id}
+    with tenant_scope(session.tenant_id):
+        before = Session.objects.get(id=session.id).version
+        with override_settings(HUB_REDIS_URL="redis://127.0.0.1:9/0"), capture_logs() as said:
+            gone = forget(session.tenant_id, **forgotten)
+        assert (gone["summaries"], gone["sessions"]) == (1, 1)
+        assert [line["event"] for line in said] == ["memory_copies_left_to_expire"]
+        assert Session.objects.get(id=session.id).version == before + 1
+        with capture_logs() as said:
+            assert forget(session.tenant_id, **forgotten) == {"lines": 0, "summaries": 0, "sessions": 1}
+        assert said == []
