@@ -15,8 +15,6 @@ from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg
-
 from hub.env import env
 from hub.ledger.accept import Accept
 from hub.pipeline.chat import Said
@@ -93,14 +91,11 @@ class World:
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """Read or change anything, past every policy."""
-        with psycopg.connect(self.database.superuser_dsn, autocommit=True) as conn:
-            cursor = conn.execute(query, values or None)
-            return cursor.fetchall() if cursor.description else []
+        return self.database.rows(query, *values)
 
     def value(self, query: str, *values: Any) -> Any:
         """The first column of the first row, None without one."""
-        found = self.rows(query, *values)
-        return found[0][0] if found else None
+        return self.database.value(query, *values)
 
     async def until(self, condition: Callable[[], Any], *, seconds: float = DEADLINE, what: str = "") -> Any:
         """The condition's first true answer; AssertionError at the deadline."""
