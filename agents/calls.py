@@ -139,7 +139,7 @@ class ModelCalls:
                     return None
                 tries += 1
                 await asyncio.sleep(wait)
-            except BaseException:
+            except BaseException:  # cancelled too: a probe that never ends would keep the breaker shut
                 self.breakers.released(key)
                 raise
             else:

@@ -118,22 +118,38 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one step did: of `seen` deliveries `changed` were changed; None as cursor when nothing is left."""
+    """What one step did: of `seen` deliveries `changed` were changed; None as cursor when nothing is left.
+
+    `sent` are the deliveries that are due again: the changed ones and the parts that were skipped after them.
+    """
 
     seen: int
     changed: int
     cursor: Cursor | None
+    sent: Sequence[UUID] = ()
 
 
 def replay_batch(letters: Letters, cursor: Cursor | None, *, by: str, limit: int = BATCH) -> Batch:
     """Send the next ones again, the oldest first, each with the parts that were skipped after it."""
     rows = _next(letters, cursor, limit)
-    changed = 0
+    changed, sent = 0, []
     for row in rows:
         with transaction.atomic():
-            sent = [one for one in _with_followers(row.id) if retry_delivery(one, by=by)]
-        changed += bool(sent)
-    return Batch(len(rows), changed, _behind(rows, limit))
+            again = [one for one in _with_followers(row.id) if retry_delivery(one, by=by)]
+        changed += bool(again)
+        sent += again
+    return Batch(len(rows), changed, _behind(rows, limit), tuple(sent))
+
+
+def replay_all(letters: Letters, *, by: str, limit: int = BATCH) -> list[UUID]:
+    """Send them all again, in batches of `limit`; the ids of what will be sent. Give `until`, so that it ends."""
+    sent: list[UUID] = []
+    cursor: Cursor | None = None
+    while True:
+        batch = replay_batch(letters, cursor, by=by, limit=limit)
+        sent += batch.sent
+        if (cursor := batch.cursor) is None:
+            return sent
 
 
 def purge_batch(letters: Letters, cursor: Cursor | None, *, limit: int = BATCH) -> Batch:

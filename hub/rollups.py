@@ -41,9 +41,9 @@ _USAGE: Final = """
 SELECT u.tenant_id, s.connection_id, sum(u.input_tokens), sum(u.output_tokens), sum(u.cost)
 FROM usage u LEFT JOIN session s ON s.id = u.session_id WHERE u.id >= %(lo)s AND u.id < %(hi)s GROUP BY 1, 2
 """
-_COUNTS: Final = ("received", "replies", "refused", "turns", "failed", "sent", "dead", "input_tokens", "output_tokens")
+COUNTS: Final = ("received", "replies", "refused", "turns", "failed", "sent", "dead", "input_tokens", "output_tokens")
 _HISTOGRAMS: Final = ("first_token", "whole")
-_COLUMNS: Final = (*_COUNTS, "cost", *_HISTOGRAMS)
+_COLUMNS: Final = (*COUNTS, "cost", *_HISTOGRAMS)
 
 
 def buckets_of(name: str) -> str:
@@ -73,7 +73,7 @@ _INSERT: Final = (
     f"INSERT INTO rollup (id, tenant_id, grain, start, connection_id, {', '.join(_COLUMNS)}) "  # noqa: S608
     f"VALUES (%s, %s, 1, %s, %s, {', '.join(['%s'] * len(_COLUMNS))}) {_KEY} {_SET}"
 )
-_SUMS: Final = ", ".join([*(f"sum({name})" for name in (*_COUNTS, "cost")), *map(added, _HISTOGRAMS)])
+_SUMS: Final = ", ".join([*(f"sum({name})" for name in (*COUNTS, "cost")), *map(added, _HISTOGRAMS)])
 _COARSEN: Final = f"""
 INSERT INTO rollup (id, tenant_id, grain, start, connection_id, {", ".join(_COLUMNS)})
 SELECT gen_random_uuid(), tenant_id, %(grain)s, %(start)s, connection_id, {_SUMS}
@@ -85,7 +85,7 @@ _OLD: Final = "DELETE FROM rollup WHERE tenant_id = %s AND grain = %s AND start 
 
 @dataclass(slots=True)
 class Counts:
-    """One tenant's (and connection's) hour."""
+    """What happened in one time: a tenant's (or connection's) hour, a step of a curve, or a whole period."""
 
     received: int = 0
     replies: int = 0
@@ -102,7 +102,7 @@ class Counts:
 
     def add(self, other: "Counts") -> None:
         """Add another's counts to these."""
-        for name in (*_COUNTS, "cost"):
+        for name in (*COUNTS, "cost"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in _HISTOGRAMS:
             setattr(self, name, [a + b for a, b in zip(getattr(self, name), getattr(other, name), strict=True)])

@@ -2,8 +2,7 @@
 the reply."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
@@ -17,14 +16,11 @@ from memory.recall import LONGEST_QUERY, Ask, Recaller
 from memory.redis_cache import Cache
 from memory.scoring import Fusion
 from memory.shown import Shown
-from memory.store import Erased
 from memory.types import Batch, Buffer, Exchange, Key, Line, Policy, Recall
 from tenants.crypto import Vault
 from tenants.db.pools import Pools
 
 log = structlog.get_logger(__name__)
-FirstVoid = Callable[[store.Connection], Awaitable[Iterable[tuple[UUID, UUID]]]]
-"""Makes warm copies of sessions void inside a transaction; returns their (session, subject)."""
 
 WARM_AFTER_SECONDS = 1.0
 
@@ -126,39 +122,6 @@ class Memory:
         """Put the buffer into Redis after the commit and behind its caller; a failure costs the next turn one read."""
         self._shown.appended(exchange)
         self._write_behind(exchange.key, buffer)
-
-    async def erase(
-        self,
-        tenant_id: UUID,
-        *,
-        subject_id: UUID | None = None,
-        session_id: UUID | None = None,
-        first: FirstVoid | None = None,
-    ) -> Erased:
-        """Erase for good all that is remembered of a subject, or of one session: rows, and the copies in Redis.
-
-        Buffers in other processes' L1 are not reached. `first` runs in the same transaction before anything is deleted
-        (locks go from sessions to lines everywhere): the caller raises the sessions' versions there and returns them.
-        Redis may be away: the result says so.
-        """
-        async with self._pools.app(tenant_id) as conn:
-            known = await first(conn) if first is not None else ()
-            gone = await store.erase(conn, tenant_id, subject_id=subject_id, session_id=session_id)
-        try:
-            await self._drop_copies(tenant_id, {*known, *gone.sessions})
-        except RedisError as error:
-            log.warning("memory_copies_left", tenant_id=str(tenant_id), reason=type(error).__name__)
-            return replace(gone, copies_left=True)
-        return gone
-
-    async def _drop_copies(self, tenant_id: UUID, sessions: Iterable[tuple[UUID, UUID]]) -> None:
-        if self._cache is None:
-            return
-        about = list(sessions)
-        for subject_id in {subject for _, subject in about}:
-            await self._cache.drop_results(tenant_id, subject_id)
-        for session_id, subject_id in about:
-            await self._cache.drop_buffer(Key(tenant_id=tenant_id, session_id=session_id, subject_id=subject_id))
 
     async def retract(self, key: Key, *, first: int, end: int) -> None:
         """Take back a session's lines with `first <= seq < end` that are not condensed yet, also from recall."""

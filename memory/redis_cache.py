@@ -50,7 +50,7 @@ class Cache:
     async def buffer(self, key: Key, *, at_least: int) -> Buffer | None:
         """The cached buffer, if it has seen `at_least`; None also when Redis does not answer."""
         try:
-            blob = cast(bytes | None, await self._redis.get(_buffer_key(key)))
+            blob = cast(bytes | None, await self._redis.get(buffer_key(key.tenant_id, key.session_id)))
         except RedisError:
             return None
         if blob is None or int.from_bytes(blob[:8], "big") < at_least:
@@ -64,7 +64,7 @@ class Cache:
         if len(self._waiting) >= MOST_WAITING:
             raise RedisError("too many buffers wait to be written")
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((_buffer_key(key), value, written))
+        self._waiting.append((buffer_key(key.tenant_id, key.session_id), value, written))
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write())
         await written
@@ -106,7 +106,7 @@ class Cache:
         field = self._vault.blind(key.tenant_id, asked)
         try:
             # redis-py types the field as text, but keys and fields of ours are bytes.
-            held = await self._redis.hget(_results_key(key.tenant_id, key.subject_id), cast(str, field))
+            held = await self._redis.hget(results_key(key.tenant_id, key.subject_id), cast(str, field))
             blob = cast(bytes | None, held)
         except RedisError:
             return None
@@ -120,23 +120,21 @@ class Cache:
         plain = json.dumps([_row(item) for item in items], ensure_ascii=False).encode("utf-8", "replace")
         sealed = self._vault.seal(cell(key.tenant_id, "redis", "recall", key.subject_id), plain)
         field = self._vault.blind(key.tenant_id, asked)
-        name = _results_key(key.tenant_id, key.subject_id)
+        name = results_key(key.tenant_id, key.subject_id)
         await self._keep(keys=[name], args=[field, sealed, MOST_RESULTS, RESULT_SECONDS])
 
     async def drop_results(self, tenant_id: UUID, subject_id: UUID) -> None:
         """Forget what questions about a subject found. Raises RedisError."""
-        await self._redis.delete(_results_key(tenant_id, subject_id))
-
-    async def drop_buffer(self, key: Key) -> None:
-        """Forget a session's buffer. Raises RedisError."""
-        await self._redis.delete(_buffer_key(key))
+        await self._redis.delete(results_key(tenant_id, subject_id))
 
 
-def _buffer_key(key: Key) -> str:
-    return f"memory:{key.tenant_id}:buffer:{key.session_id}"
+def buffer_key(tenant_id: UUID, session_id: UUID) -> str:
+    """Where a session's buffer is."""
+    return f"memory:{tenant_id}:buffer:{session_id}"
 
 
-def _results_key(tenant_id: UUID, subject_id: UUID) -> str:
+def results_key(tenant_id: UUID, subject_id: UUID) -> str:
+    """Where the results of questions about a subject are."""
     return f"memory:{tenant_id}:recall:{subject_id}"
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 
 from memory.buffer import MOST_LINES
 from memory.cells import cell
@@ -210,38 +210,3 @@ async def due(conn: Connection, *, limit: int) -> list[tuple[UUID, UUID]]:
     """(tenant, batch) of overdue batches of all tenants, each put off by 60 s x 2^attempt before it is named again."""
     cursor = await conn.execute(_SWEEP, [limit])
     return [(row[0], row[1]) for row in await cursor.fetchall()]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Erased:
-    """What an erasure took away, and the (session, subject) pairs that it was remembered of."""
-
-    lines: int
-    summaries: int
-    batches: int
-    sessions: frozenset[tuple[UUID, UUID]]
-    copies_left: bool = False
-    """Redis did not answer: its copies end by themselves within two hours, or when the same is asked again."""
-
-
-async def erase(
-    conn: Connection, tenant_id: UUID, *, subject_id: UUID | None = None, session_id: UUID | None = None
-) -> Erased:
-    """Delete everything remembered of a subject or of a session (one of them is given).
-
-    Batches go first: a worker that is summarising finds its order gone and stores nothing.
-    """
-    if (subject_id is None) == (session_id is None):
-        raise ValueError("name a subject or a session")
-    column, value = ("subject_id", subject_id) if subject_id is not None else ("session_id", session_id)
-    gone: dict[str, int] = {}
-    about: set[tuple[UUID, UUID]] = set()
-    for name in ("memory_batch", "memory_line", "summary"):
-        query = sql.SQL("DELETE FROM {} WHERE tenant_id = %s AND {} = %s RETURNING session_id, subject_id")
-        cursor = await conn.execute(query.format(sql.Identifier(name), sql.Identifier(column)), [tenant_id, value])
-        rows = await cursor.fetchall()
-        gone[name] = len(rows)
-        about.update((row[0], row[1]) for row in rows)
-    return Erased(
-        lines=gone["memory_line"], summaries=gone["summary"], batches=gone["memory_batch"], sessions=frozenset(about)
-    )

@@ -82,6 +82,17 @@ class Database:
         with psycopg.connect(self.superuser_dsn, autocommit=True) as connection:
             connection.execute(_EMPTY)
 
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Read or change anything, past every policy."""
+        with psycopg.connect(self.superuser_dsn, autocommit=True) as connection:
+            cursor = connection.execute(query.encode(), values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def value(self, query: str, *values: Any) -> Any:
+        """The first column of the first row, None without one."""
+        found = self.rows(query, *values)
+        return found[0][0] if found else None
+
 
 # As superuser, past policies, triggers and foreign keys. Tables that the migrations fill are left alone. DELETE beats
 # TRUNCATE by far on tables with a few rows, and most are empty.

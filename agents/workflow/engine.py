@@ -102,7 +102,7 @@ class Workflow:
             else:
                 try:
                     change = await step.node(state, services)
-                except Exception as error:
+                except Exception as error:  # foreign code: traced, and raised as what it means here
                     steps.append(_traced(step.name, began, started, "error", {"error": type(error).__name__}))
                     raise StepFailed(step.name, position) from error
                 steps.append(_traced(step.name, began, started, "ok", _apply(state, change)))
@@ -166,7 +166,7 @@ async def _branch(branch: Branch, state: State, services: object, *, steps: list
         started = perf_counter()
         try:
             change = await node(state, services)
-        except Exception as error:
+        except Exception as error:  # traced, and raised as it is
             steps.append(_traced(name, began, started, "error", {"error": type(error).__name__}))
             raise
         detail = _apply(state, change)

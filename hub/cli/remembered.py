@@ -1,31 +1,23 @@
 """What memory holds of a session or a subject, in the clear, and its erasure."""
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from psycopg import AsyncConnection
-
 from hub.cli.output import CommandFailed
+from hub.pipeline.forgetting import forget
 from memory.cells import cell
-from memory.embeddings.base import NoEmbedder
-from memory.memory import Memory
 from memory.models import MemoryBatch, MemoryLine, Summary
 from memory.packing import unpack_lines
 from memory.store import open_line
 from tenants.context import tenant_scope
-from tenants.redis import connect
 
 if TYPE_CHECKING:
     from memory.types import Line
     from tenants.crypto import Vault
 
 PAGE = 200
-_LOCK = """
-SELECT id, subject_id FROM session WHERE id = %(session)s OR (%(session)s::uuid IS NULL AND subject_id = %(subject)s)
-ORDER BY id FOR UPDATE"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,37 +77,10 @@ def lines(whose: Whose, vault: "Vault") -> Iterator[dict[str, Any]]:
         after = rows[-1].id
 
 
-def erase(whose: Whose, *, redis_url: str) -> dict[str, int]:
-    """Delete it all for good, and make every process read again; what is stored as messages stays.
-
-    Redis is told where it answers; where it does not, its copies end with their own life of two hours, and a stopped
-    embedded Redis forgets by itself.
-    """
-    return asyncio.run(_erase(whose, redis_url))
-
-
-async def _erase(whose: Whose, redis_url: str) -> dict[str, int]:
-    from hub.cli.probing import opened_pools
-
-    sessions: list[tuple[UUID, UUID]] = []
-
-    async def void(conn: AsyncConnection[Any]) -> list[tuple[UUID, UUID]]:
-        named = {"session": whose.session_id, "subject": whose.subject_id}
-        sessions.extend(await (await conn.execute(_LOCK, named)).fetchall())
-        await conn.execute(
-            "UPDATE session SET version = version + 1 WHERE id = ANY(%s)", ([one for one, _ in sessions],)
-        )
-        return sessions
-
-    client = connect(redis_url, size=1)
-    try:
-        async with opened_pools() as (pools, vault):
-            memory = Memory(pools=pools, vault=vault, embedder=NoEmbedder(), redis=client)
-            named = {"subject_id": whose.subject_id, "session_id": whose.session_id}
-            gone = await memory.erase(whose.tenant_id, **named, first=void)
-    finally:
-        await client.aclose()
-    return {"lines": gone.lines, "summaries": gone.summaries, "sessions": len(sessions)}
+def erase(whose: Whose) -> dict[str, int]:
+    """Delete it all for good, and make every process read again; what is stored as messages stays."""
+    with tenant_scope(whose.tenant_id):
+        return forget(whose.tenant_id, **whose.filters)
 
 
 def _summary(row: Summary, vault: "Vault", *, with_lines: bool) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def _fresh(env: Env, keys: tuple[bytes, ...]) -> Iterator[None]:
         with database.available(env, purpose="hub restore"):
             database.initialise(env)
             yield
-    except BaseException:
+    except BaseException:  # interrupted too: half a restore must not look like a hub
         _remove(layout, keep=there if not placed else there - _KEY_FILES)
         raise
 

@@ -40,7 +40,7 @@ class Talk:
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS))
         try:
             await self._open()
-        except BaseException:
+        except BaseException:  # cancelled too: without this block nobody would close it
             await self._http.close()
             raise
         return self

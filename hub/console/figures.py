@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,11 +10,10 @@ from django.db import connection
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from hub.models import BOUNDS, BUCKETS, Connection, Grain
-from hub.rollups import added
+from hub.models import BOUNDS, Connection, Grain
+from hub.rollups import COUNTS, Counts, added
 from tenants.models import Tenant
 
-COUNTS: Final = ("received", "replies", "refused", "turns", "failed", "sent", "dead", "input_tokens", "output_tokens")
 BUSIEST: Final = 6
 
 
@@ -40,28 +38,11 @@ PERIODS: Final = {
 }
 
 
-def empty() -> list[int]:
-    """A histogram of nothing."""
-    return [0] * BUCKETS
-
-
 @dataclass(slots=True)
-class Figures:
+class Figures(Counts):
     """Counts of one step or of the whole period."""
 
-    start: datetime
-    received: int = 0
-    replies: int = 0
-    refused: int = 0
-    turns: int = 0
-    failed: int = 0
-    sent: int = 0
-    dead: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost: Decimal = Decimal(0)
-    first_token: list[int] = field(default_factory=empty)
-    whole: list[int] = field(default_factory=empty)
+    start: datetime = field(kw_only=True)
 
     @property
     def tokens(self) -> int:
@@ -77,13 +58,6 @@ class Figures:
     def error_share(self) -> float:
         """Failed turns among all, 0 to 1."""
         return self.failed / self.turns if self.turns else 0.0
-
-    def add(self, other: "Figures") -> None:
-        """Add another step."""
-        for name in (*COUNTS, "cost"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.first_token = [a + b for a, b in zip(self.first_token, other.first_token, strict=True)]
-        self.whole = [a + b for a, b in zip(self.whole, other.whole, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +93,8 @@ def series(tenant_id: UUID | None, period: Period, *, now: datetime | None = Non
     last = _floor(now or datetime.now(UTC), period.grain)
     first = last + step - period.span
     found = _read(tenant_id, period.grain, first - period.span)
-    steps = [found.get(first + n * step) or Figures(first + n * step) for n in range(round(period.span / step))]
-    total, before = Figures(first), Figures(first - period.span)
+    steps = [found.get(first + n * step) or Figures(start=first + n * step) for n in range(round(period.span / step))]
+    total, before = Figures(start=first), Figures(start=first - period.span)
     for one in steps:
         total.add(one)
     for start, one in found.items():
@@ -181,7 +155,7 @@ def _read(tenant_id: UUID | None, grain: int, start: datetime) -> dict[datetime,
     )
     with connection.cursor() as cursor:
         cursor.execute(query, values)
-        return {row[0]: Figures(*row) for row in cursor.fetchall()}
+        return {row[0]: Figures(*row[1:], start=row[0]) for row in cursor.fetchall()}
 
 
 def _names(tenant_id: UUID | None, idents: list[UUID]) -> dict[UUID, str]:

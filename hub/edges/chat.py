@@ -294,7 +294,7 @@ class ChatSocket(Line):
                             self.cursor = event.cursor  # what did not go must come again
         except (TooSlow, Refused):
             await self.shut(TRY_AGAIN, str(self.cursor))
-        except Exception:
+        except Exception:  # one page's stream: logged whole, and the page comes again where it was
             log.exception("chat_stream_failed")
             await self.shut(TRY_AGAIN, str(self.cursor))
 

@@ -87,7 +87,7 @@ async def completions(scope: Scope, receive: Receive, send: Send) -> None:
         await _refuse(started, refused)
     except (ClientGone, OSError):
         return
-    except Exception:
+    except Exception:  # the door stays open: logged whole, and told as an internal error with its trace
         trace = uuid7().hex
         log.exception("completion_failed", trace=trace)
         await _refuse(started, Refused(500, "internal", f"something went wrong; the trace is {trace}"))

@@ -110,7 +110,7 @@ async def _live(receive: Receive, send: Send) -> None:
         if message["type"] == "lifespan.startup":
             try:
                 await get_runtime()
-            except Exception as error:
+            except Exception as error:  # the server is told why, in its protocol's words, and ends
                 log.exception("start_failed")
                 await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
                 return

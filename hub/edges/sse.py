@@ -84,7 +84,7 @@ class ChatStream(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
             await self._refuse(refused, origin)
         except (OSError, RuntimeError):
             return  # the client has gone; the server's disconnect follows
-        except Exception:
+        except Exception:  # one page's stream: logged whole, and told as an internal error
             log.exception("chat_stream_failed")
             await self._refuse(Refused(500, "internal", "something went wrong"), origin)
 

@@ -67,7 +67,7 @@ async def webhooks(scope: Scope, receive: Receive, send: Send) -> None:
         await _refuse(send, refused, channel)
     except (ClientGone, OSError):
         metrics.WEBHOOKS.labels("-", "gone").inc()
-    except Exception:
+    except Exception:  # the door stays open: logged whole, and the platform sends again
         trace = uuid7().hex
         log.exception("webhook_failed", trace=trace)
         await _refuse(send, Refused(500, "internal", f"something went wrong; the trace is {trace}"), channel)

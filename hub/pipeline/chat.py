@@ -171,7 +171,7 @@ class Chat:
         early = self._runner.anticipate(connection, row, body) if self._runner is not None else None
         try:
             accepted = await self._inbox.store(row, placed)
-        except BaseException:
+        except BaseException:  # cancelled too: nobody would end these watches
             for watch in watches:
                 self._streams.leave(watch)
             raise

@@ -78,7 +78,7 @@ class Claiming:
             except AWAY as error:
                 log.warning("claim_failed", reason=type(error).__name__)
                 await asyncio.sleep(POLL_SECONDS)
-            except Exception:
+            except Exception:  # this loop must not end while the process lives
                 log.exception("claim_failed_unexpectedly")
                 await asyncio.sleep(POLL_SECONDS)
 

@@ -175,7 +175,7 @@ class Outbox:
             crash.point("send.after")
         except (ChannelError, TimeoutError) as error:
             return self._after(ready, error)
-        except Exception as error:
+        except Exception as error:  # an adapter's fault: nobody knows whether it was sent
             log.exception("send_failed_unexpectedly", delivery_id=str(ready.delivery_id))
             return self._after(ready, OutcomeUnknown(f"unexpected {type(error).__name__}"))
         return replace(

@@ -151,7 +151,7 @@ class Runner:
         except (ConnectionUnknown, AgentUnknown) as error:
             log.warning("turn_without_home", turn_id=str(claimed.turn_id), reason=str(error))
             ended = await self._again_or_never(claimed, error, delay=30.0)
-        except Exception as error:
+        except Exception as error:  # one turn's fault: logged whole, tried again, buried at last
             log.exception("turn_failed", turn_id=str(claimed.turn_id))
             ended = await self._again_or_never(claimed, error, delay=min(0.5 * 2**claimed.attempts, 30.0))
         finally:
@@ -186,7 +186,7 @@ class Runner:
                 return await self._turns.ending.bury(claimed, type(error).__name__)
             except Fenced:
                 return None
-            except Exception:
+            except Exception:  # whoever claims it next buries it
                 log.exception("turn_not_buried", turn_id=str(claimed.turn_id))
         await self._keeper.give_back(claimed, delay=delay)
         return None
@@ -198,7 +198,7 @@ class Runner:
             except AWAY as error:
                 log.warning("outbox_claim_failed", reason=type(error).__name__)
                 taken = 0
-            except Exception:
+            except Exception:  # this loop must not end while the process lives
                 log.exception("outbox_claim_failed_unexpectedly")
                 taken = 0
             await asyncio.sleep(0.05 if taken else POLL_SECONDS)

@@ -87,7 +87,7 @@ class _Lane(Generic[T, R]):
             batch = self._take()
             try:
                 results = await self._flush([waiting.item for waiting in batch])
-            except BaseException as error:
+            except BaseException as error:  # cancelled too: who waits for this batch must hear of it
                 _settle(batch, [error] * len(batch))
                 if not isinstance(error, Exception):
                     raise

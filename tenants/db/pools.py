@@ -181,7 +181,7 @@ class Pools:
                     cursors = [await conn.execute(query, params) for query, params in questions]
                     await conn.execute("COMMIT")
                 return [await cursor.fetchall() for cursor in cursors]
-            except BaseException:
+            except BaseException:  # cancelled too: the connection goes back without an open transaction
                 await _roll_back(conn)
                 raise
 
@@ -287,7 +287,7 @@ class Pools:
             conn.prologue.statements = self._prologue(role, stamp)
             try:
                 yield conn
-            except BaseException:
+            except BaseException:  # cancelled too: the connection goes back without an open transaction
                 conn.prologue.statements = []
                 await _roll_back(conn)
                 raise

@@ -1,17 +1,20 @@
-"""One tenant on the run's PostgreSQL and Valkey, for the tests that ask."""
+"""A polite model server, and one tenant on the run's PostgreSQL and Valkey, for the tests that ask."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from uuid import UUID
 
-import psycopg
+import aiohttp
 import pytest
 from redis.asyncio import Redis
 
+from agents.providers.openai_compatible import model_session
 from tenants.crypto import MasterKeys, Vault
 from tenants.db.pools import Pools
-from tenants.ids import uuid7
 from tests.conftest import Database
+from tests.memory.world import make_tenant
+from tests.support.model_plans import Plan
+from tests.support.model_server import ModelServer
 
 
 @dataclass
@@ -25,15 +28,16 @@ class World:
     redis: Redis
 
 
-def make_tenant(database: Database) -> UUID:
-    tenant_id = uuid7()
-    with psycopg.connect(database.superuser_dsn, autocommit=True) as conn:
-        conn.execute(
-            "INSERT INTO tenant (id, name, slug, plan_id, status, zone, suite, language) "
-            "SELECT %s, 'T', %s, id, 'active', 'UTC', 'aes256gcm', 'en' FROM plan LIMIT 1",
-            [tenant_id, str(tenant_id)],
-        )
-    return tenant_id
+@pytest.fixture
+async def server() -> AsyncIterator[ModelServer]:
+    async with ModelServer(Plan(kind="text", text="Good day to you.")) as running:
+        yield running
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with model_session() as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -42,6 +46,6 @@ async def world(database: Database, redis_url: str) -> AsyncIterator[World]:
     vault = Vault(MasterKeys(bytes(range(32))), pools)
     redis = Redis.from_url(redis_url)
     await pools.open()
-    yield World(database, make_tenant(database), pools, vault, redis)
+    yield World(database, make_tenant(database.superuser_dsn), pools, vault, redis)
     await redis.aclose()
     await pools.close()

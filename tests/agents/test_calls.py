@@ -1,6 +1,5 @@
 """The policy of model calls against real misbehaviour: silent switches, retries, waiting as asked, breakers."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -11,23 +10,10 @@ from agents.calls import CallPolicy, ModelCalls
 from agents.errors import NoRouteAnswered
 from agents.providers import providers
 from agents.providers.base import ChatRequest, Grounds, Provider
-from agents.providers.openai_compatible import OpenAICompatible, model_session
+from agents.providers.openai_compatible import OpenAICompatible
 from agents.types import ChatMessage, ModelRoute, Progress, Restarted, TextDelta, Usage
 from tests.agents.parts import QUICK, route, shown
-from tests.support.model_plans import Plan
 from tests.support.model_server import ModelServer
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ModelServer]:
-    async with ModelServer(Plan(kind="text", text="Good day.")) as running:
-        yield running
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with model_session() as opened:
-        yield opened
 
 
 def calls_over(session: aiohttp.ClientSession, breakers: Breakers | None = None, **policy: Any) -> ModelCalls:
@@ -49,7 +35,7 @@ async def run(calls: ModelCalls, routes: list[ModelRoute], text: str) -> tuple[s
 
 async def test_three_retries_then_an_answer_nobody_noticed(server: ModelServer, session: aiohttp.ClientSession) -> None:
     text, seen, usage = await run(calls_over(session), [route(server)], "[[500 times=3]] x")
-    assert text == "Good day."
+    assert text == "Good day to you."
     assert all(isinstance(each, TextDelta) for each in seen)
     assert [u.kind for u in usage] == ["retry"] * 3 + ["reply"]
     assert [u.input_tokens for u in usage[:3]] == [0, 0, 0]
@@ -80,7 +66,7 @@ async def test_the_chain_is_asked_in_order_and_costs_are_priced(
 ) -> None:
     dear = ModelRoute(provider="openai", model="b", base_url=server.url, input_cost=1e6, output_cost=2e6)
     text, _, usage = await run(calls_over(session), [route(server, "a"), dear], "[[401 times=1]] x")
-    assert text == "Good day."
+    assert text == "Good day to you."
     assert [call.model for call in server.calls] == ["a", "b"]
     assert usage[-1].cost == usage[-1].input_tokens + 2 * usage[-1].output_tokens
 
@@ -102,7 +88,7 @@ async def test_open_circuit_spares_the_provider_and_one_probe_closes_it(
         await run(calls, [route(server)], "fine")
     assert server.count == 3
     now[0] = 17.0
-    assert (await run(calls, [route(server)], "fine"))[0] == "Good day."
+    assert (await run(calls, [route(server)], "fine"))[0] == "Good day to you."
     assert calls.breakers.states() == {}
 
 

@@ -1,7 +1,6 @@
 """A turn's journal: what is kept when, and that a later attempt goes on with all of it."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,7 +8,6 @@ import aiohttp
 import pytest
 
 from agents import standard
-from agents.providers.openai_compatible import model_session
 from agents.runtime import AgentRuntime
 from agents.workflow import load
 from tests.agents.parts import ListMemory, route, runtime_over, shown, spec, turn
@@ -31,18 +29,6 @@ class ListJournal:
         if len(self.entries) + 1 == self.refuse:
             raise ConnectionError("the database is away")
         self.entries.append(entry)
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ModelServer]:
-    async with ModelServer(Plan(kind="text", text="Good day.")) as running:
-        yield running
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with model_session() as opened:
-        yield opened
 
 
 async def test_two_rounds_keep_two_entries_and_resume_behind_them(
@@ -104,7 +90,7 @@ async def test_a_finished_branch_that_asked_a_model_is_kept(
     await asyncio.gather(running, return_exceptions=True)
     hold.set()
     result = await runtime.run(replace(work, attempt=2), lambda _: None, journal)
-    assert (result.text, server.count) == ("Good day.", 1)
+    assert (result.text, server.count) == ("Good day to you.", 1)
 
 
 def _with(runtime: AgentRuntime, fork: Any) -> AgentRuntime:
@@ -124,4 +110,4 @@ async def test_a_round_that_cannot_be_kept_ends_the_run(server: ModelServer, ses
 async def test_an_unreadable_entry_begins_anew(server: ModelServer, session: aiohttp.ClientSession) -> None:
     work = replace(turn(spec(route(server)), "hello"), attempt=2)
     result = await runtime_over(session).run(work, lambda _: None, ListJournal([b'{"state": {"~": "Gone", "v": {}}}']))
-    assert result.text == "Good day."
+    assert result.text == "Good day to you."

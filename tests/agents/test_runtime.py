@@ -1,7 +1,6 @@
 """The runtime on real PostgreSQL and Redis: a state outlives its process, a tool's effect its crash."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -13,7 +12,6 @@ from django.core.exceptions import ValidationError
 
 from agents.errors import AgentUnknown
 from agents.models import Agent
-from agents.providers.openai_compatible import model_session
 from agents.runtime import AgentRuntime, make_runtime
 from agents.store import PostgresLedger
 from agents.tools import Claim
@@ -24,20 +22,7 @@ from memory.types import Key
 from tenants.context import tenant_scope
 from tenants.ids import uuid7
 from tests.agents.conftest import World
-from tests.support.model_plans import Plan
 from tests.support.model_server import ModelServer
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ModelServer]:
-    async with ModelServer(Plan(kind="text", text="Good day to you.")) as running:
-        yield running
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with model_session() as opened:
-        yield opened
 
 
 def process(world: World, session: aiohttp.ClientSession) -> AgentRuntime:

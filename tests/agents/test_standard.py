@@ -1,14 +1,12 @@
 """Scripted turns on the standard graph: each with exactly its nodes, each ending in a good answer or a polite one."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import aiohttp
 import pytest
 
-from agents.providers.openai_compatible import model_session
 from agents.tools import Tool, ToolContext
 from agents.types import ChatMessage, InputMessage, Progress, Restarted, SessionState, ToolSchema
 from memory.types import Buffer, Policy
@@ -17,18 +15,6 @@ from tests.support.model_plans import Plan
 from tests.support.model_server import ModelServer
 
 POLITE = "Sorry, I cannot answer right now."
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[ModelServer]:
-    async with ModelServer(Plan(kind="text", text="Good day to you.")) as running:
-        yield running
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with model_session() as opened:
-        yield opened
 
 
 def nodes(result: Any) -> list[str]:

@@ -20,6 +20,7 @@ from hub.celery import SLOTS, app
 from hub.cli import lookup
 from hub.env import env
 from hub.models import Connection, Delivery, Event, MessageKey, Session, Worker
+from hub.replay import Letters, replay_all
 from hub.seed import seed_demo
 from memory.memory import Memory
 from memory.types import Exchange, Key, Line, Policy
@@ -74,6 +75,16 @@ def test_all_dead_leaves_the_unknown_alone(acme: Hub, session: Session) -> None:
     dead = deliver(session, "dead", position=1, message_id=uuid7())
     deliver(session, "unknown", position=2, message_id=uuid7())
     assert acme("replay", "retry", "--all-dead", "--tenant", "acme", "--json").json["replayed"] == [str(dead.id)]
+
+
+def test_all_dead_is_more_than_one_batch(acme: Hub, session: Session) -> None:
+    dead = [deliver(session, "dead", position=number, message_id=uuid7()) for number in range(1, 6)]
+    skipped = deliver(session, "skipped", position=6, message_id=dead[-1].message_id)
+    with tenant_scope(session.tenant_id):
+        letters = Letters(statuses=("dead",), until=datetime.now(UTC))
+        sent = replay_all(letters, by="root", limit=2)
+        assert sent == [*(row.id for row in dead), skipped.id]
+        assert replay_all(letters, by="root", limit=2) == []
 
 
 def test_deliveries_are_listed_skipped_and_purged(acme: Hub, session: Session) -> None:
@@ -345,26 +356,20 @@ def test_an_agents_first_api_connection_is_made_once(acme: Hub) -> None:
 
 def test_an_erasure_says_where_copies_are_left(acme: Hub, session: Session, database: Database) -> None:
     """Rows and versions go in one transaction; a Redis that is away leaves its copies to their end."""
-    from memory.embeddings.base import NoEmbedder
-    from tenants.redis import connect
+    from django.test import override_settings
+    from structlog.testing import capture_logs
+
+    from hub.pipeline.forgetting import forget
 
     remember(database, session, rounds=3)
-
-    async def erase(url: str | None) -> Any:
-        pools = Pools(database.login_dsn)
-        await pools.open()
-        client = connect(url, size=1) if url else None
-        try:
-            vault = Vault(MasterKeys(*env().master_keys()), pools)
-            memory = Memory(pools=pools, vault=vault, embedder=NoEmbedder(), redis=client)
-            return await memory.erase(session.tenant_id, session_id=session.id)
-        finally:
-            await pools.close()
-            if client is not None:
-                await client.aclose()
-
-    gone = asyncio.run(erase("redis://127.0.0.1:9/0"))
-    assert gone.summaries >= 1
-    assert gone.copies_left
-    again = asyncio.run(erase(env().redis))
-    assert (again.lines, again.summaries, again.batches, again.copies_left) == (0, 0, 0, False)
+    forgotten = {"session_id": session.id}
+    with tenant_scope(session.tenant_id):
+        before = Session.objects.get(id=session.id).version
+        with override_settings(HUB_REDIS_URL="redis://127.0.0.1:9/0"), capture_logs() as said:
+            gone = forget(session.tenant_id, **forgotten)
+        assert (gone["summaries"], gone["sessions"]) == (1, 1)
+        assert [line["event"] for line in said] == ["memory_copies_left_to_expire"]
+        assert Session.objects.get(id=session.id).version == before + 1
+        with capture_logs() as said:
+            assert forget(session.tenant_id, **forgotten) == {"lines": 0, "summaries": 0, "sessions": 1}
+        assert said == []

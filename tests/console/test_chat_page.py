@@ -168,7 +168,7 @@ def test_the_console_behind_the_real_server(house: House, uvicorn_gateway: Gatew
         page.fill("#id_username", name)
         page.fill("#id_password", PASSWORD)
         page.click("#login-form button[type=submit]")
-        page.wait_for_selector(".overview .bar")
+        page.wait_for_selector(".overview .standing")
         page.goto(f"{uvicorn_gateway.url}/admin/agents/agent/")
         page.locator("#result_list, table").get_by_text(house.agent).first.wait_for()
         found = page.goto(f"{uvicorn_gateway.url}/api/v1/tenant/")

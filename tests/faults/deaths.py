@@ -37,7 +37,7 @@ _DYING = ("accept.before_commit", "accept.after_commit", "webhook.before_answer"
 async def kill_runners(rig: Rig, dose: Dose) -> Result:
     """kill -9 of one of two runners under load, again and again; how soon the others have its turns."""
     result = Result(name="kill -9 of a runner")
-    chance, took = random.Random(2), []
+    chance, took, before = random.Random(2), [], len(rig.drivers)
     with _slowly(rig):
         for _ in range(dose.faults):
             await rig.have(gateways=1, runners=2)
@@ -47,8 +47,8 @@ async def kill_runners(rig: Rig, dose: Dose) -> Result:
             victim = chance.choice(rig.runners())
             took += await takeover(rig, victim, victim.kill)
             await sending
-            result.sent += len(driver.acked)
             result.faults += 1
+    result.sent = _sent(rig, before)
     result.report = await settle_and_check(rig)
     result.figures |= spread("takeover", took)
     result.need(took, "no runner held a turn when it was killed")
@@ -68,9 +68,7 @@ def _slowly(rig: Rig) -> Iterator[None]:
 
 async def takeover(rig: Rig, victim: Node, strike: Callable[[], object], *, seconds: float = 20.0) -> list[float]:
     """Strike, then measure for each turn that the victim held how long until it is claimed again."""
-    until = time.monotonic() + 5.0
-    while len(await rig.rows(_HELD, victim.process.pid, rig.planted.tenant)) < 2 and time.monotonic() < until:
-        await asyncio.sleep(0.02)
+    await _laden(rig, victim)
     strike()
     began = time.monotonic()
     held = await rig.rows(_HELD, victim.process.pid, rig.planted.tenant)
@@ -84,10 +82,30 @@ async def takeover(rig: Rig, victim: Node, strike: Callable[[], object], *, seco
     return took + [seconds] * len(waiting)
 
 
+async def _laden(rig: Rig, victim: Node, *, turns: int = 2, seconds: float = 30.0) -> None:
+    """Until the victim holds so many turns.
+
+    A slow machine may be done with the load before the victim had any of it: more is said then, for so many seconds.
+    """
+    until = time.monotonic() + seconds
+    enough = time.monotonic() + 4.0
+    while len(await rig.rows(_HELD, victim.process.pid, rig.planted.tenant)) < turns and time.monotonic() < until:
+        if time.monotonic() > enough:
+            await rig.drive(Dose(messages=12, conversations=12, rate=60.0)).run()
+        else:
+            await asyncio.sleep(0.02)
+
+
+def _sent(rig: Rig, before: int) -> int:
+    """What was acknowledged to the drivers from this one on."""
+    return sum(len(driver.acked) for driver in rig.drivers[before:])
+
+
 async def pause_runner(rig: Rig, dose: Dose) -> Result:
     """SIGSTOP of a runner for twice its lease, then SIGCONT: others take over, the sleeper's commits are refused."""
     result = Result(name="SIGSTOP and SIGCONT of a runner")
     took: list[float] = []
+    before = len(rig.drivers)
     with _slowly(rig):
         for number in range(dose.faults):
             await rig.have(gateways=1, runners=2)
@@ -100,9 +118,9 @@ async def pause_runner(rig: Rig, dose: Dose) -> Result:
             await asyncio.sleep(max(0.0, 2 * LEASE_SECONDS - (time.monotonic() - began)))
             victim.resume()
             await sending
-            result.sent += len(driver.acked)
             result.faults += 1
             result.need(victim.alive, "the sleeper ended")
+    result.sent = _sent(rig, before)
     result.report = await settle_and_check(rig, seconds=90)
     result.figures |= spread("takeover", took)
     result.need(took, "no runner held a turn when it was stopped")

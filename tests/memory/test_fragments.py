@@ -1,5 +1,6 @@
 """The life of a fragment: kept below the threshold, one summary above it, recallable at every moment."""
 
+import asyncio
 from uuid import UUID
 
 from memory.embeddings.minilm import MiniLM
@@ -145,7 +146,18 @@ async def test_what_is_forgotten_is_nowhere(world: World) -> None:
     await world.digest()
     asking = world.key(subject=key.subject_id)
     assert (await world.memory.recall(asking, "tulips", POLICY)).items
-    await world.memory.erase(world.tenant_id, subject_id=key.subject_id)
+    await asyncio.to_thread(_forget, world.tenant_id, key.subject_id)
     assert (await world.memory.recall(asking, "tulips", POLICY)).items == []
     assert (await world.memory.open(key, POLICY)).lines == []
     assert (await world.memory.recall(world.key(subject=other.subject_id), "tulips", POLICY)).items
+
+
+def _forget(tenant_id: UUID, subject_id: UUID) -> None:
+    from django.db import connections
+
+    from hub.pipeline.forgetting import forget
+    from tenants.context import tenant_scope
+
+    with tenant_scope(tenant_id):
+        forget(tenant_id, subject_id=subject_id)
+    connections.close_all()

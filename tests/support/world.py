@@ -11,10 +11,9 @@ import inspect
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
-
-import psycopg
 
 from hub.env import env
 from hub.ledger.accept import Accept
@@ -92,14 +91,11 @@ class World:
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """Read or change anything, past every policy."""
-        with psycopg.connect(self.database.superuser_dsn, autocommit=True) as conn:
-            cursor = conn.execute(query, values or None)
-            return cursor.fetchall() if cursor.description else []
+        return self.database.rows(query, *values)
 
     def value(self, query: str, *values: Any) -> Any:
         """The first column of the first row, None without one."""
-        found = self.rows(query, *values)
-        return found[0][0] if found else None
+        return self.database.value(query, *values)
 
     async def until(self, condition: Callable[[], Any], *, seconds: float = DEADLINE, what: str = "") -> Any:
         """The condition's first true answer; AssertionError at the deadline."""
@@ -169,8 +165,15 @@ async def until(condition: Callable[[], Any], *, seconds: float = DEADLINE, what
         if found:
             return found
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what or inspect.getsource(condition).strip()}")
+            raise AssertionError(f"not within {seconds} s: {what or _words(condition)}")
         await asyncio.sleep(0.02)
+
+
+def _words(condition: Callable[[], Any]) -> str:
+    """What was waited for, as it is written; a partial has no source of its own, and names what it calls with."""
+    if isinstance(condition, partial):
+        return f"{condition.func.__qualname__}{condition.args}"
+    return inspect.getsource(condition).strip()
 
 
 def make_tenant(

@@ -76,12 +76,11 @@ def erase(output: Output, slug: str, session: str | None, subject: str | None, y
     """Forget for good. Stored messages of the conversation stay; only memory goes."""
     with lookup.work("hub memory erase"):
         from hub.cli import remembered
-        from hub.env import env
 
         whose = _named(slug, session, subject)
         held = remembered.counts(whose)
         output.confirm(f"erase {held['lines']} lines and {held['summaries']} summaries for good?", yes=yes)
-        values = remembered.erase(whose, redis_url=env().redis)
+        values = remembered.erase(whose)
     output.result(values, f"{values['lines']} lines and {values['summaries']} summaries are erased")
 
 

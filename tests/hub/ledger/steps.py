@@ -4,8 +4,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import psycopg
-
 from hub.ledger.accept import Accept, Accepted, Acceptor
 from hub.ledger.claim import Claimed, Claimer
 from hub.ledger.commit import Commit, Committed, Committer, PartRow
@@ -31,13 +29,10 @@ class Steps:
         self.worker = uuid4()
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.database.superuser_dsn, autocommit=True) as conn:
-            cursor = conn.execute(query, values or None)
-            return cursor.fetchall() if cursor.description else []
+        return self.database.rows(query, *values)
 
     def value(self, query: str, *values: Any) -> Any:
-        found = self.rows(query, *values)
-        return found[0][0] if found else None
+        return self.database.value(query, *values)
 
     def row(self, **changes: Any) -> Accept:
         return accept_row(self.tenant_id, self.connection_id, self.agent_id, **changes)

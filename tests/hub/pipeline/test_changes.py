@@ -69,7 +69,7 @@ async def _prompt(world: World, runtime: Runtime, wanted: str) -> bool:
     return (await runtime.agents.spec(world.tenant_id, world.agent_id)).prompt == wanted
 
 
-async def test_a_revoked_key_and_a_suspended_tenant_stop_everywhere(hub_runtime: World) -> None:
+async def test_a_revoked_key_and_a_suspended_tenant_count_everywhere_at_once(hub_runtime: World) -> None:
     from hub.edges.apikeys import ApiKeys
     from hub.edges.guard import Refused
     from tenants import keys
@@ -93,7 +93,7 @@ async def test_a_revoked_key_and_a_suspended_tenant_stop_everywhere(hub_runtime:
 
     for door, runtime in zip(doors, runtimes, strict=True):
         await hub_runtime.until(partial(refused, door, runtime))
-        await hub_runtime.until(partial(_status, hub_runtime, runtime, "disabled"))
+        await hub_runtime.until(partial(_status, hub_runtime, runtime, "suspended"))
 
 
 def test_what_travels_is_read_strictly() -> None:

@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 import psycopg
 import pytest
 
-from tests.support.model_plans import Plan
 from tests.support.world import LEASE_SECONDS, World
 
 _WAITING = "SELECT {} FROM pg_stat_activity WHERE application_name = 'hub-app' AND wait_event_type = 'Lock'"
-_SESSION = "SELECT id FROM session ORDER BY id LIMIT 1 FOR UPDATE"
+_STUCK = "SELECT id FROM session ORDER BY id DESC LIMIT 1"
+_SESSION = f"{_STUCK} FOR UPDATE"
 _QUOTA = "SELECT id FROM quota FOR UPDATE"
 
 
@@ -29,16 +29,19 @@ async def _at_commit(world: World) -> None:
 
 
 async def _asked_twice(world: World, *, chunks: int) -> None:
-    """One turn whose model has not answered yet, and beside it one that goes on, so that this process renews leases."""
-    world.model.script(Plan(kind="text", text="here", first_delay=0.3), Plan(kind="normal", chunks=chunks, delay=0.02))
-    await world.say("first", conversation="c1")
-    await world.say("second", conversation="c2")
+    """A turn that goes on, so that this process renews leases, and then one whose model has not answered yet.
+
+    What each gets is said in its message: on a busy machine the second turn may reach the model first.
+    """
+    await world.say(f"go on [[normal chunks={chunks} delay=0.02]]", conversation="c1")
+    await world.until(lambda: len(world.model.calls) == 1)
+    await world.say("be stuck [[text text=here first_delay=0.4]]", conversation="c2")
     await world.until(lambda: len(world.model.calls) == 2)
 
 
 @pytest.mark.parametrize("end", ["cut", "time limit"])
 async def test_a_failed_statement_gives_the_turn_back(hub_runtime: World, end: str) -> None:
-    await _asked_twice(hub_runtime, chunks=60)
+    await _asked_twice(hub_runtime, chunks=80)
     async with _locked(hub_runtime, _QUOTA):
         await _at_commit(hub_runtime)
         if end == "cut":
@@ -67,8 +70,8 @@ async def test_a_lease_that_cannot_be_given_back_ends_by_itself(hub_runtime: Wor
 
 
 async def _answered(world: World) -> float:
-    """How long until the first of the two has its answer."""
+    """How long until the turn that was stuck has its answer."""
     began = time.monotonic()
-    answered = "SELECT role FROM message WHERE session_id = (SELECT id FROM session ORDER BY id LIMIT 1) ORDER BY seq"
+    answered = f"SELECT role FROM message WHERE session_id = ({_STUCK}) ORDER BY seq"
     await world.until(lambda: world.rows(answered)[-1] == ("assistant",), seconds=LEASE_SECONDS + 8)
     return time.monotonic() - began

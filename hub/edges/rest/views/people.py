@@ -15,7 +15,7 @@ from hub.edges.rest import filters
 from hub.edges.rest.base import Rows
 from hub.edges.rest.shapes import people as shapes
 from hub.models import Contact, Person
-from hub.pipeline.forgetting import forget_subject
+from hub.pipeline.forgetting import forget
 from hub.pipeline.operating import note
 from memory.models import MemoryLine, Summary
 
@@ -103,7 +103,7 @@ class Subjects(Rows):
     @action(detail=True, methods=["delete"])
     def memory(self, request: Request, pk: str) -> Response:
         """Gone at once."""
-        erased = forget_subject(self.caller.tenant_id, UUID(pk))
+        erased = forget(self.caller.tenant_id, subject_id=UUID(pk))
         note(self.caller.tenant_id, "memory.erased", data={"by": self.by, "subject": pk, **erased})
         return Response(erased)
 
