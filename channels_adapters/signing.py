@@ -24,6 +24,9 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _BASE64_SHA256 = re.compile(r"[A-Za-z0-9+/]{43}=")
 _WEBHOOK_ID = re.compile(r"[!-\-/-~]{1,256}")  # visible ASCII without the full stop, which separates the signed fields
 _MOST_SIGNATURES = 16
+_EXPECTED_FORM = (
+    "a webhook secret is whsec_ and 24 to 64 bytes in base64; `openssl rand -base64 32` makes the second part"
+)
 
 
 def secrets_of(value: SecretStr) -> tuple[str, ...]:
@@ -82,9 +85,9 @@ def standard_key(secret: str) -> bytes:
     try:
         key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     except binascii.Error:
-        raise ValueError("a webhook secret is whsec_ followed by base64") from None
+        raise ValueError(_EXPECTED_FORM) from None
     if not 16 <= len(key) <= 256:
-        raise ValueError("a webhook secret holds 24 to 64 bytes")
+        raise ValueError(_EXPECTED_FORM)
     return key
 
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import importlib.util
+import re
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from tests.edges.conftest import ROOT, Gateway, House
@@ -68,3 +70,18 @@ async def test_the_javascript_client_talks_and_sends_a_file(
     script, public_id = str(EXAMPLES / "chat_client.mjs"), house.connect("web")
     output = await printed(str(NODE), script, uvicorn_gateway.url, public_id, "hello [[echo]]", str(plan))
     assert output.splitlines() == ["hello [[echo]]", "[file: plan.txt]"]
+
+
+async def test_the_webhook_page_signs_as_it_says(uvicorn_gateway: Gateway, house: House) -> None:
+    """The shell lines of `docs/channels/webhook.md`, as they stand there."""
+    if not (shutil.which("openssl") and shutil.which("curl")):
+        pytest.skip("the page's lines need openssl and curl")
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/channels/webhook.md").read_text("utf-8"), re.DOTALL)
+    secret, send = blocks[0].splitlines()[0], blocks[1]
+    made = (await printed("sh", "-c", f'{secret}; echo "$SECRET"')).strip()
+    row = house.connect_row("webhook", secret=made, answer="inline")
+    again = "\n".join(send.splitlines()[-2:])
+    script = f"SECRET={made}\nHUB={uvicorn_gateway.url}{row.webhook_path}\n{send}\n{again}"
+    first, second = [orjson.loads(f"{line}}}") for line in (await printed("sh", "-c", script)).split("}")[:2]]
+    assert (first["outcome"], second["outcome"]) == ("new", "duplicate")
+    assert first["reply"]
