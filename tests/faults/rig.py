@@ -25,7 +25,9 @@ import aiohttp
 import psycopg
 from aiohttp import web
 
+from hub.cli.celery_line import celery_line
 from hub.embedded import Layout, Servers
+from hub.env import env
 from tests.faults.outcome import Dose
 from tests.support.model_plans import Plan
 from tests.support.model_server import ModelServer
@@ -129,6 +131,8 @@ class Node:
     process: "subprocess.Popen[bytes]"
     log: Path
     port: int = 0
+    leaving: bool = False
+    """It was asked to end, and its balancer has learnt that."""
 
     @property
     def alive(self) -> bool:
@@ -154,6 +158,12 @@ class Node:
 
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
+
+    @property
+    def started(self) -> bool:
+        """Whether its log says so, somewhere in its beginning."""
+        with self.log.open("rb") as log:
+            return b"runtime_started" in log.read(200_000)
 
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-3000:]
@@ -291,9 +301,14 @@ class Rig:
         arguments = ["--quiet", "--app=hub.celery", "worker", "--pool=solo", "--without-gossip", "--without-mingle"]
         return self._spawn("celery", arguments=arguments, role="worker", crash_at="")
 
+    async def beat(self) -> Node:
+        """Start the process that sends periodic tasks."""
+        arguments = ["--quiet", "--app=hub.celery", *celery_line("beat", env())]
+        return self._spawn("celery", arguments=arguments, role="beat", crash_at="")
+
     async def ready(self, node: Node, *, seconds: float = 30.0) -> None:
         """Wait until the process has started, which its log tells."""
-        await wait_until(lambda: "runtime_started" in node.tail() or not node.alive, seconds=seconds, what=node.name)
+        await wait_until(lambda: node.started or not node.alive, seconds=seconds, what=node.name)
         if not node.alive:
             raise RuntimeError(f"{node.name} ended at its start: {node.tail()}")
 
@@ -352,11 +367,11 @@ class Rig:
 
     def runners(self) -> list[Node]:
         """The living processes that only run turns."""
-        return [node for node in self.nodes if node.name.startswith("runner") and node.alive]
+        return [node for node in self.nodes if node.name.startswith("runner") and node.alive and not node.leaving]
 
     def gateways(self) -> list[Node]:
-        """Those that live."""
-        return [node for node in self.nodes if node.port and node.alive]
+        """Those that a balancer would ask."""
+        return [node for node in self.nodes if node.port and node.alive and not node.leaving]
 
     async def post(self, node: Node, body: bytes, headers: Mapping[str, str], *, name: str = "hook") -> int:
         """Post a webhook; its status, 0 where there was no answer."""
