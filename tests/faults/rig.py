@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE_SECONDS = 3.0
+_NO_SESSION = UUID(int=0)
 _QUICK = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "1GB"}
 
 
@@ -215,6 +216,16 @@ class Planted:
     connections: Mapping[str, Mapping[str, str]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """How far the ledgers were compared: everything up to the newest session, callback, model call and driver."""
+
+    session: UUID = _NO_SESSION
+    shown: int = 0
+    calls: int = 0
+    drivers: int = 0
+
+
 @dataclass(slots=True)
 class Rig:
     """One tenant, its processes, and the world around them."""
@@ -233,6 +244,7 @@ class Rig:
     http: aiohttp.ClientSession = field(init=False)
     nodes: list[Node] = field(default_factory=list)
     drivers: "list[Driver]" = field(default_factory=list)
+    checked: Mark = field(default_factory=Mark)
     _count: int = 0
 
     async def __aenter__(self) -> Self:
