@@ -41,7 +41,7 @@ FAULTS: dict[str, Fault] = {
     "refusal": Fault(refusing_platform, Dose(messages=40), Dose(messages=500)),
     "repeats": Fault(
         repeated_and_scattered,
-        Dose(messages=450, rate=60.0),
+        Dose(messages=240, rate=60.0),
         Dose(messages=7500, conversations=200, rate=60.0),
     ),
     "valkey": Fault(lose_valkey, Dose(messages=60, faults=2), Dose(messages=3000, faults=20)),
