@@ -8,6 +8,7 @@ reply is found under its own id. Only this worker knows that its first part was 
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -193,8 +194,8 @@ SELECT i.turn_id, m.seq, s.version, s.due_turns > 0, (SELECT o.id FROM ours o WH
 FROM input i JOIN message m ON m.session_id = i.session_id AND m.id = i.message_id AND m.turn_id = i.turn_id
 JOIN session s ON s.id = i.session_id
 """
-_PAUSES = (0.1, 0.3, 0.6)
-"""Seconds before a commit is tried again whose connection broke: in all less than the shortest lease."""
+_AWAY_SECONDS = 8.0
+"""How long a commit is tried again whose connection broke: longer than a database takes to come back from a crash."""
 
 
 class Committer:
@@ -233,10 +234,10 @@ class Committer:
         self, tenant_id: UUID, group: Sequence[Commit], error: Exception
     ) -> dict[UUID, Committed | BaseException]:
         """After a connection that ended in the commit: nobody knows whether it landed, so it is written once more."""
-        for pause in _PAUSES:
-            if not _broke(error):
-                break
+        deadline, pause = time.monotonic() + _AWAY_SECONDS, 0.1
+        while _broke(error) and time.monotonic() < deadline:
             await asyncio.sleep(pause)
+            pause = min(2 * pause, 1.0)
             try:
                 return await self._write_tenant(tenant_id, group)
             except Exception as again:  # noqa: BLE001 (judged by the loop, then handed to the turns)

@@ -132,6 +132,8 @@ class Node:
     process: "subprocess.Popen[bytes]"
     log: Path
     port: int = 0
+    up: bool = False
+    """It has started: a balancer asks no process before."""
     leaving: bool = False
     """It was asked to end, and its balancer has learnt that."""
 
@@ -323,6 +325,7 @@ class Rig:
         await wait_until(lambda: node.started or not node.alive, seconds=seconds, what=node.name)
         if not node.alive:
             raise RuntimeError(f"{node.name} ended at its start: {node.tail()}")
+        node.up = True
 
     def _spawn(
         self,
@@ -383,7 +386,7 @@ class Rig:
 
     def gateways(self) -> list[Node]:
         """Those that a balancer would ask."""
-        return [node for node in self.nodes if node.port and node.alive and not node.leaving]
+        return [node for node in self.nodes if node.port and node.up and node.alive and not node.leaving]
 
     async def post(self, node: Node, body: bytes, headers: Mapping[str, str], *, name: str = "hook") -> int:
         """Post a webhook; its status, 0 where there was no answer."""
