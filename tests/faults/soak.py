@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -106,9 +107,20 @@ def told_by(result: Result, driver: Driver, strikes: Strikes, *, answers: list[f
         },
         "errors": dict(driver.refusals),
         "slower_than_1_s": dict(driver.slow),
+        "answered_after_10_s": dict(_late(driver, strikes)),
         "strikes": dict(strikes.counts),
         "counts": result.report.counts,
     }
+
+
+def _late(driver: Driver, strikes: Strikes) -> Counter[str]:
+    """Answers that took more than ten seconds, by the strike amid which their message was acknowledged."""
+    seen: dict[str, float] = {}
+    for shown in strikes.rig.program.seen:
+        for key in shown.answers:
+            seen.setdefault(key, shown.at)
+    late = (item for item in driver.acked if seen.get(item.key, item.at) - item.at > 10.0)
+    return Counter(strikes.during(item.at) for item in late)
 
 
 def _times(seconds: list[float]) -> dict[str, float]:

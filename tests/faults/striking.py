@@ -40,6 +40,8 @@ class Strikes:
     """From SIGTERM to the end of a process."""
     reopened: list[float] = field(default_factory=list)
     """From a restarted database's return to the next acknowledgement."""
+    log: list[tuple[float, str]] = field(default_factory=list)
+    """When each strike began, on the monotonic clock."""
     wrong: list[str] = field(default_factory=list)
 
     @property
@@ -61,9 +63,14 @@ class Strikes:
     async def strike(self, name: str) -> None:
         """Do it, and say meanwhile what is done."""
         self.driver.label = name
+        self.log.append((time.monotonic(), name))
         await self.all[name]()
         self.counts[name] += 1
         self.driver.label = ""
+
+    def during(self, moment: float) -> str:
+        """The strike that had begun last."""
+        return next((name for began, name in reversed(self.log) if began <= moment), "nothing")
 
     async def kill_runner(self) -> None:
         """kill -9 of one that holds turns; its successor is up before, so that strength stays the same."""
