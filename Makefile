@@ -4,7 +4,7 @@ PY := .venv/bin/python
 PACKAGES := hub channels_adapters agents memory tenants tests
 PYTEST_ARGS ?= -n 2 --dist loadgroup -q
 
-.PHONY: run test check bench bench-memory faults fuzz bench-peers widget install clean
+.PHONY: run test check bench bench-memory faults soak fuzz bench-peers widget install clean
 
 run: install
 	@exec .venv/bin/hub up
@@ -31,6 +31,9 @@ bench-peers: install
 
 faults: install
 	$(PY) -m tests.faults
+
+soak: install
+	$(PY) -m tests.faults --soak $(or $(SECONDS),480)
 
 fuzz: install
 	$(PY) -m tests.fuzz

@@ -60,11 +60,17 @@ class Breakers:
         self._circuits.pop(key, None)
 
     def failed(self, key: CircuitKey, kind: FaultKind) -> None:
-        """The call failed. Faults of the request free a probe without judging the provider."""
+        """The call failed. Faults of the request free a probe without judging the provider.
+
+        Calls that were under way when the circuit opened tell nothing new: many that fail at once open it once, for
+        its shortest rest.
+        """
         if kind not in COUNTED:
             self.released(key)
             return
         circuit = self._circuit(key)
+        if circuit.open_until and not circuit.probing:
+            return
         circuit.failures += 1
         if circuit.probing or circuit.failures >= self._threshold:
             circuit.open_until = self._clock() + min(self._longest, self._rest * 2**circuit.opened)

@@ -3,9 +3,12 @@
 One transaction per tenant and batch, in one round trip: the tenant's quota rows are locked while the server works and
 never while this process thinks, nor while it stands still. What agents, memory and tenants write with it joins the
 transaction through `Companion`. An old fence takes the whole batch back; it is then written again without the rows that
-were refused.
+were refused. A commit whose answer was lost is written again too: where it had landed, the fence refuses it, and the
+reply is found under its own id. Only this worker knows that its first part was never begun, so it goes on to send it.
 """
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -176,6 +179,24 @@ FROM unnest(%(session)s::uuid[], %(turn)s::uuid[], %(fence)s::bigint[]) AS i(ses
 JOIN session s ON s.id = i.session_id AND s.fence = i.fence AND s.turn_id = i.turn_id
 """
 
+# A part that anybody has begun since then has more attempts, another owner or a lease that ended.
+_LANDED = """
+WITH input AS (
+    SELECT * FROM unnest(%(session)s::uuid[], %(turn)s::uuid[], %(message)s::uuid[])
+        AS t(session_id, turn_id, message_id)
+), ours AS (
+    UPDATE delivery d SET lease_until = now() + %(lease)s, due_at = now() + %(lease)s
+    FROM input i WHERE d.session_id = i.session_id AND d.message_id = i.message_id AND d.status = 'sending'
+      AND d.lease_owner = %(worker)s AND d.lease_until > now() AND d.attempts = 1 + d.live::int
+    RETURNING d.id, d.message_id
+)
+SELECT i.turn_id, m.seq, s.version, s.due_turns > 0, (SELECT o.id FROM ours o WHERE o.message_id = m.id), true
+FROM input i JOIN message m ON m.session_id = i.session_id AND m.id = i.message_id AND m.turn_id = i.turn_id
+JOIN session s ON s.id = i.session_id
+"""
+_AWAY_SECONDS = 8.0
+"""How long a commit is tried again whose connection broke: longer than a database takes to come back from a crash."""
+
 
 class Committer:
     """Writes batches of ended turns as hub_app, tenant by tenant."""
@@ -203,9 +224,25 @@ class Committer:
         for tenant_id, group in by_tenant.items():
             try:
                 results.update(await self._write_tenant(tenant_id, group))
+            except psycopg.OperationalError as error:
+                results.update(await self._after_break(tenant_id, group, error))
             except Exception as error:  # noqa: BLE001 (one tenant's fault must not take the others' turns with it)
                 results.update(await self._alone(tenant_id, group, error))
         return [results.get(row.turn_id) for row in rows]
+
+    async def _after_break(
+        self, tenant_id: UUID, group: Sequence[Commit], error: Exception
+    ) -> dict[UUID, Committed | BaseException]:
+        """After a connection that ended in the commit: nobody knows whether it landed, so it is written once more."""
+        deadline, pause = time.monotonic() + _AWAY_SECONDS, 0.1
+        while _broke(error) and time.monotonic() < deadline:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 1.0)
+            try:
+                return await self._write_tenant(tenant_id, group)
+            except Exception as again:  # noqa: BLE001 (judged by the loop, then handed to the turns)
+                error = again
+        return await self._alone(tenant_id, group, error)
 
     async def _alone(
         self, tenant_id: UUID, group: Sequence[Commit], error: Exception
@@ -222,14 +259,16 @@ class Committer:
         return results
 
     async def _write_tenant(self, tenant_id: UUID, group: Sequence[Commit]) -> dict[UUID, Committed | BaseException]:
-        """Write the group; what is fenced, now or between two attempts, is left out."""
-        left = list(group)
+        """Write the group; what is fenced, now or between two attempts, is left out, unless it had landed before."""
+        left, landed = list(group), dict[UUID, Committed | BaseException]()
         while left:
             try:
-                return await self._transact(tenant_id, left)
+                return landed | await self._transact(tenant_id, left)
             except psycopg.errors.DivisionByZero:
-                left = await self._unfenced(tenant_id, left)
-        return {}
+                held = await self._unfenced(tenant_id, left)
+                landed |= await self._landed(tenant_id, [row for row in left if row not in held])
+                left = held
+        return landed
 
     async def _transact(self, tenant_id: UUID, group: Sequence[Commit]) -> dict[UUID, Committed | BaseException]:
         parameters = self._parameters(tenant_id, group)
@@ -255,6 +294,22 @@ class Committer:
         async with self._open_tenant(tenant_id) as conn:
             held = {record[0] for record in await (await conn.execute(_FENCED, values)).fetchall()}
         return [row for row in group if row.session_id in held]
+
+    async def _landed(self, tenant_id: UUID, fenced: Sequence[Commit]) -> dict[UUID, Committed | BaseException]:
+        """Those that an earlier attempt of this worker stored without hearing of it."""
+        if not fenced:
+            return {}
+        values = {
+            "worker": self._worker_id,
+            "lease": self._lease.sending,
+            "session": literals.uuids(row.session_id for row in fenced),
+            "turn": literals.uuids(row.turn_id for row in fenced),
+            "message": literals.uuids(row.message_id for row in fenced),
+        }
+        async with self._open_tenant(tenant_id) as conn:
+            records = await (await conn.execute(_LANDED, values)).fetchall()
+        found = {record[0]: record[1:] for record in records}
+        return {row.turn_id: _committed(row, found[row.turn_id]) for row in fenced if row.turn_id in found}
 
     def _parameters(self, tenant_id: UUID, rows: Sequence[Commit]) -> dict[str, object]:
         parts = [(row, part) for row in rows for part in row.parts]
@@ -293,6 +348,12 @@ class Committer:
             "p_expires": literals.moments(part.expires for _, part in parts),
             "p_due": literals.moments(part.due for _, part in parts),
         }
+
+
+def _broke(error: Exception) -> bool:
+    """Whether the connection ended, or the server did; a statement that failed is another matter."""
+    state = getattr(error, "sqlstate", None)
+    return isinstance(error, psycopg.OperationalError) and (state is None or state.startswith(("08", "57P")))
 
 
 def _committed(row: Commit, record: Sequence[Any]) -> Committed:

@@ -60,6 +60,17 @@ WITH dead AS (
 SELECT (SELECT count(*) FROM dead), (SELECT count(*) FROM freed), (SELECT count(*) FROM orphaned)
 """
 
+# A claim that was cut off at the end may have landed: what is still ours then is due for others, as if we had died.
+_LEAVE = """
+WITH gone AS (
+    DELETE FROM worker WHERE id = %(id)s
+), freed AS (
+    UPDATE session SET lease_until = now(), due_at = now() - interval '1 second', lease_owner = NULL
+    WHERE lease_owner = %(id)s
+)
+UPDATE delivery SET due_at = now() WHERE lease_owner = %(id)s AND status = 'sending'
+"""
+
 # Slots are counted by claim and commit; whatever a fault left wrong is put right from the rows themselves.
 _RECOUNT = """
 UPDATE quota q SET used = x.n FROM (
@@ -158,8 +169,8 @@ class Liveness:
         return bool(row and row[0])
 
     async def leave(self) -> None:
-        """A clean end: nobody needs to look for us."""
-        await self._connection.execute("DELETE FROM worker WHERE id = %s", (self._worker_id,))
+        """A clean end: nobody needs to look for us, and nothing waits for a lease of ours."""
+        await self._connection.execute(_LEAVE, {"id": self._worker_id})
 
 
 def _pairs(held: Sequence[tuple[UUID, int]]) -> dict[str, object]:

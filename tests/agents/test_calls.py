@@ -107,6 +107,22 @@ def test_half_open_admits_one_and_a_cancelled_probe_frees_it() -> None:
     assert len(breakers.states()) == 2
 
 
+def test_many_that_fail_together_open_the_circuit_once_for_its_shortest_rest() -> None:
+    now = [0.0]
+    breakers, key = Breakers(threshold=5, rest=5, clock=lambda: now[0]), ("u", "m", "k")
+    for _ in range(40):
+        assert breakers.admit(key)
+    for _ in range(40):
+        breakers.failed(key, "timeout")
+    now[0] = 5.1
+    assert breakers.admit(key)
+    breakers.failed(key, "timeout")
+    now[0] = 15.0
+    assert not breakers.admit(key)
+    now[0] = 15.2
+    assert breakers.admit(key)
+
+
 async def test_one_providers_hang_leaves_the_others_alone(server: ModelServer, session: aiohttp.ClientSession) -> None:
     import asyncio
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.faults.rig import Node, Rig
@@ -37,6 +38,15 @@ class Driver:
     refused: list[int] = field(default_factory=list)
     repeats: int = 0
     waits: list[float] = field(default_factory=list)
+    first: int = 0
+    """How many were acknowledged at their first attempt."""
+    label: str = ""
+    """What happens now; refusals are counted by it."""
+    refusals: Counter[str] = field(default_factory=Counter)
+    slow: Counter[str] = field(default_factory=Counter)
+    """Acknowledgements that took more than a second, by what happened then."""
+    ended: bool = False
+    """Set to say nothing more."""
     _random: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
@@ -56,6 +66,8 @@ class Driver:
         await asyncio.sleep(self._random.random() * step)
         due = time.monotonic()
         for number in range(count):
+            if self.ended:
+                return
             await self._message(conversation, number)
             due = max(due + step, time.monotonic())
             await asyncio.sleep(due - time.monotonic())
@@ -89,16 +101,21 @@ class Driver:
     async def say(self, conversation: str, key: str, *, seconds: float = 60.0) -> None:
         """Send one message until it is acknowledged, as platforms do."""
         self.tried.add(key)
-        began = time.monotonic()
+        began, label, tries = time.monotonic(), self.label, 0
         while time.monotonic() - began < seconds:
+            tries += 1
             if self.rig.gateways():
                 body, headers = self.request(conversation, key)
                 status = await self.rig.post(self._gateway(), body, headers)
                 if 200 <= status < 300:
+                    self.first += tries == 1
                     self.waits.append(time.monotonic() - began)
+                    if self.waits[-1] > 1.0:
+                        self.slow[label or self.label or "nothing"] += 1
                     self.acked.append(Acked(conversation, key, time.monotonic()))
                     return
                 self.refused.append(status)
+                self.refusals[f"{label or self.label or 'nothing'}: {status or 'no answer'}"] += 1
             await asyncio.sleep(0.1)
         raise TimeoutError(f"{key} was never acknowledged; statuses {self.refused[-5:]}")
 

@@ -5,9 +5,9 @@ import json
 import time
 
 from tests.faults.driver import Acked, Driver
-from tests.faults.outcome import Dose, Result
+from tests.faults.outcome import Dose, Result, spread
 from tests.faults.reading import settle_and_check
-from tests.faults.rig import Rig
+from tests.faults.rig import Rig, Stack
 
 MATRIX: dict[str, str] = {
     "slow": "[[slow chunks=10]]",
@@ -61,6 +61,31 @@ async def bad_model(rig: Rig, dose: Dose) -> Result:
         result.faults += len(names)
     result.sent = len(driver.acked)
     result.report = await settle_and_check(rig)
+    return result.done()
+
+
+async def hanging_model(stack: Stack, *, messages: int = 40) -> Result:
+    """A model that takes the request and never says a byte: a polite word within its limits, and a free session."""
+    result = Result(name="model server hangs")
+    async with Rig(stack) as rig:
+        await rig.have()
+        driver = rig.drive(Dose(messages=0))
+        names = [f"{driver.prefix}h{number}" for number in range(messages)]
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            for name in names:
+                tasks.create_task(say(rig, driver, name, "0", HANG["hang"]))
+        await rig.quiet(seconds=200)
+        first = {name: next((seen.at for seen in rig.program.seen if seen.conversation == name), 0.0) for name in names}
+        free = await _ask_again(rig, driver, names)
+        for name in names:
+            _judge(rig, result, "hang", name)
+        result.need(len(free) == messages, f"{messages - len(free)} sessions are not free afterwards")
+        result.report = await settle_and_check(rig)
+    result.sent, result.faults = len(driver.acked), messages
+    result.figures = spread("polite_word", [at - began for at in first.values() if at])
+    result.need(result.figures["polite_word_n"] == messages, "somebody was told nothing")
+    result.need(result.figures.get("polite_word_max", 0.0) <= 125.0, "longer than a turn may take")
     return result.done()
 
 

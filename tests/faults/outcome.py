@@ -1,5 +1,6 @@
 """What a fault's run is asked for and what it gives back."""
 
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -50,12 +51,19 @@ class Result:
         return f"{self.name}: {self.wrong} {self.report.json()}"
 
 
+def quantile(seconds: Sequence[float], share: float) -> float:
+    """The smallest measured value that `share` of all do not exceed; 0 where nothing was measured."""
+    ordered = sorted(seconds)
+    return round(ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)], 3) if ordered else 0.0
+
+
 def spread(name: str, seconds: Sequence[float]) -> dict[str, float]:
-    """p50 and max of measured seconds, and how many there are."""
+    """p50, p95 and max of measured seconds, and how many there are."""
     if not seconds:
         return {f"{name}_n": 0}
     return {
         f"{name}_p50": round(statistics.median(seconds), 3),
+        f"{name}_p95": quantile(seconds, 0.95),
         f"{name}_max": round(max(seconds), 3),
         f"{name}_n": len(seconds),
     }

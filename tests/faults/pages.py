@@ -3,14 +3,14 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 
-from tests.faults.ledgers import check
+from tests.faults.ledgers import Report, check
 from tests.faults.outcome import Dose, Result
 from tests.faults.reading import read
 from tests.faults.rig import Rig, wait_until
@@ -35,6 +35,10 @@ class Page:
     """What stood on the screen when the stored answer of this seq came."""
     acked: list[str] = field(default_factory=list)
     returns: int = -1
+    broken: int = 0
+    """Streams that ended in the middle, not in order."""
+    ended: bool = False
+    """Set to say nothing more."""
     chance: random.Random = field(init=False)
     _reading: "asyncio.Task[None] | None" = None
     _socket: aiohttp.ClientWebSocketResponse | None = None
@@ -47,6 +51,8 @@ class Page:
         listening = asyncio.create_task(self._listen())
         try:
             for number, text in enumerate(texts):
+                if self.ended:
+                    return
                 await self._say(f"p{self.seed}-{number}", text)
                 await wait_until(lambda n=number: len(self.grown) > n, seconds=60, what=f"page {self.seed} is answered")  # type: ignore[misc]
         finally:
@@ -71,6 +77,8 @@ class Page:
             async with aclosing(frames):
                 async for frame in frames:
                     self._apply(frame)
+        except aiohttp.ClientPayloadError:
+            self.broken += 1
         except _GONE:
             return
 
@@ -166,6 +174,14 @@ async def visitors(rig: Rig, dose: Dose) -> Result:
     await asyncio.gather(*talking)
     result.sent = sum(len(set(page.acked)) for page in pages)
     await rig.quiet()
+    result.report = await check_pages(rig, pages)
+    result.figures["returns"] = sum(page.returns for page in pages)
+    result.need(all(page.returns for page in pages), "a page never had to come back")
+    return result.done()
+
+
+async def check_pages(rig: Rig, pages: Sequence[Page]) -> Report:
+    """Compare what the pages showed with what is stored."""
     found = await read(rig, names=("chat",))
     places = {place.id: place.conversation for place in found.places}
     found.pushes, found.model_calls = False, None
@@ -173,7 +189,4 @@ async def visitors(rig: Rig, dose: Dose) -> Result:
     found.tried = {key for _, key in found.acked}
     found.web = {f"{page.session}/{page.transport}{page.seed}": page.messages for page in pages}
     found.grown = {f"{page.session}/{page.transport}{page.seed}": page.grown for page in pages}
-    result.report = check(found)
-    result.figures["returns"] = sum(page.returns for page in pages)
-    result.need(all(page.returns for page in pages), "a page never had to come back")
-    return result.done()
+    return check(found)

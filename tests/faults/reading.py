@@ -12,25 +12,28 @@ from tenants.crypto import MasterKeys, Vault
 from tenants.db.pools import Pools
 from tests.faults.driver import Driver
 from tests.faults.ledgers import Answer, Inbound, Ledgers, Place, Report, Sent, Shown, TurnEnd, check
-from tests.faults.rig import Rig
+from tests.faults.rig import Mark, Rig
 
 _MESSAGES = """
 SELECT id, session_id, seq, role, status, reason, turn_id, body FROM message
-WHERE tenant_id = %s AND session_id = ANY (SELECT id FROM session WHERE connection_id = ANY (%s))
+WHERE tenant_id = %s AND session_id = ANY (SELECT id FROM session WHERE connection_id = ANY (%s) AND id > %s)
 ORDER BY session_id, seq
 """
 _TURNS = """
 SELECT id, session_id, kind, status, first_seq, last_seq, fence, attempts, error,
-       (SELECT count(*) FROM usage u WHERE u.turn_id = t.id AND u.kind IN ('reply', 'retry')), model
-FROM turn t WHERE tenant_id = %s AND session_id = ANY (SELECT id FROM session WHERE connection_id = ANY (%s))
+       coalesce(u.runs, 0), model
+FROM turn t LEFT JOIN (
+    SELECT turn_id, count(*) AS runs FROM usage WHERE kind IN ('reply', 'retry') GROUP BY turn_id
+) u ON u.turn_id = t.id
+WHERE tenant_id = %s AND session_id = ANY (SELECT id FROM session WHERE connection_id = ANY (%s) AND id > %s)
 """
 _DELIVERIES = """
 SELECT id, session_id, turn_id, position, part_index, status, attempts, live FROM delivery
-WHERE tenant_id = %s AND connection_id = ANY (%s) ORDER BY session_id, position
+WHERE tenant_id = %s AND connection_id = ANY (%s) AND session_id > %s ORDER BY session_id, position
 """
 _PLACES = """
 SELECT id, fence, last_seq, turn_id, lease_owner IS NOT NULL, due_turns, unsettled FROM session
-WHERE tenant_id = %s AND connection_id = ANY (%s)
+WHERE tenant_id = %s AND connection_id = ANY (%s) AND id > %s
 """
 _QUOTA = """
 SELECT coalesce(sum(used) FILTER (WHERE metric = 'concurrency'), 0), coalesce(sum(reserved), 0)
@@ -42,8 +45,13 @@ WHERE state LIKE 'idle in transaction%%' AND xact_start < now() - interval '5 se
 """
 
 
-async def read(rig: Rig, drivers: Sequence[Driver] = (), *, names: Sequence[str] = ("hook",)) -> Ledgers:
-    """Everything that is stored of these connections, beside what the drivers and the world noted."""
+async def read(
+    rig: Rig, drivers: Sequence[Driver] = (), *, names: Sequence[str] = ("hook",), since: Mark | None = None
+) -> Ledgers:
+    """Everything that is stored of these connections (`since`: of newer sessions only), beside what the drivers and
+    the world noted.
+    """
+    mark = since or Mark()
     tenant = rig.planted.tenant
     ids = [UUID(rig.planted.connections[name]["id"]) for name in names]
     pools = Pools(rig.stack.layout.login_dsn)
@@ -51,7 +59,7 @@ async def read(rig: Rig, drivers: Sequence[Driver] = (), *, names: Sequence[str]
     try:
         vault = Vault(MasterKeys(*await asyncio.to_thread(existing_master_keys, rig.stack.layout)), pools)
         await vault.load(tenant)
-        found = await _stored(rig, vault, tenant, ids)
+        found = await _stored(rig, vault, tenant, ids, mark.session)
     finally:
         await pools.close()
     found.acked = [(item.conversation, item.key) for driver in drivers for item in driver.acked]
@@ -59,15 +67,15 @@ async def read(rig: Rig, drivers: Sequence[Driver] = (), *, names: Sequence[str]
     found.ordered = not any(driver.scattered for driver in drivers)
     found.shown = [
         Shown(delivery=item.delivery, conversation=item.conversation, answers=item.answers, part=item.part)
-        for item in rig.program.seen
+        for item in rig.program.seen[mark.shown :]
     ]
-    found.model_calls = rig.model.count
+    found.model_calls = rig.model.count - mark.calls
     return found
 
 
-async def _stored(rig: Rig, vault: Vault, tenant: UUID, ids: list[UUID]) -> Ledgers:
+async def _stored(rig: Rig, vault: Vault, tenant: UUID, ids: list[UUID], after: UUID) -> Ledgers:
     inbox, answers, conversations = [], [], {}
-    for ident, session, seq, role, status, reason, turn, sealed in await rig.rows(_MESSAGES, tenant, ids):
+    for ident, session, seq, role, status, reason, turn, sealed in await rig.rows(_MESSAGES, tenant, ids, after):
         body = unpack(vault.open(body_cell(tenant, ident), bytes(sealed)))
         if role == "assistant":
             answers.append(Answer(session=str(session), seq=seq, turn=str(turn), text=body.text))
@@ -99,7 +107,7 @@ async def _stored(rig: Rig, vault: Vault, tenant: UUID, ids: list[UUID]) -> Ledg
             model_runs=row[9],
             model=row[10],
         )
-        for row in await rig.rows(_TURNS, tenant, ids)
+        for row in await rig.rows(_TURNS, tenant, ids, after)
     ]
     deliveries = [
         Sent(
@@ -112,7 +120,7 @@ async def _stored(rig: Rig, vault: Vault, tenant: UUID, ids: list[UUID]) -> Ledg
             attempts=row[6],
             live=row[7],
         )
-        for row in await rig.rows(_DELIVERIES, tenant, ids)
+        for row in await rig.rows(_DELIVERIES, tenant, ids, after)
     ]
     places = [
         Place(
@@ -125,7 +133,7 @@ async def _stored(rig: Rig, vault: Vault, tenant: UUID, ids: list[UUID]) -> Ledg
             due=row[5],
             unsettled=row[6],
         )
-        for row in await rig.rows(_PLACES, tenant, ids)
+        for row in await rig.rows(_PLACES, tenant, ids, after)
     ]
     ((running, reserved),) = await rig.rows(_QUOTA, tenant)
     return Ledgers(
@@ -151,7 +159,15 @@ def _children(rig: Rig) -> list[str]:
     ]
 
 
-async def settle_and_check(rig: Rig, *, seconds: float = 60.0) -> Report:
-    """Wait until the tenant rests, then compare the ledgers."""
+async def settle_and_check(rig: Rig, *, seconds: float = 60.0, whole: bool = False) -> Report:
+    """Wait until the tenant rests, then compare the ledgers of what is newer than the last check, or of everything.
+
+    Each fault's conversations are new, and identifiers grow with time: what an earlier check found right is not read
+    again, so that a check costs what its own fault has said.
+    """
     await rig.quiet(seconds=seconds)
-    return check(await read(rig, rig.drivers))
+    mark = Mark() if whole else rig.checked
+    found = await read(rig, rig.drivers[mark.drivers :], since=mark)
+    newest = max([UUID(place.id) for place in found.places], default=mark.session)
+    rig.checked = Mark(session=newest, shown=len(rig.program.seen), calls=rig.model.count, drivers=len(rig.drivers))
+    return check(found)

@@ -25,7 +25,9 @@ import aiohttp
 import psycopg
 from aiohttp import web
 
+from hub.cli.celery_line import celery_line
 from hub.embedded import Layout, Servers
+from hub.env import env
 from tests.faults.outcome import Dose
 from tests.support.model_plans import Plan
 from tests.support.model_server import ModelServer
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE_SECONDS = 3.0
+_NO_SESSION = UUID(int=0)
 _QUICK = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "1GB"}
 
 
@@ -129,6 +132,10 @@ class Node:
     process: "subprocess.Popen[bytes]"
     log: Path
     port: int = 0
+    up: bool = False
+    """It has started: a balancer asks no process before."""
+    leaving: bool = False
+    """It was asked to end, and its balancer has learnt that."""
 
     @property
     def alive(self) -> bool:
@@ -154,6 +161,12 @@ class Node:
 
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
+
+    @property
+    def started(self) -> bool:
+        """Whether its log says so, somewhere in its beginning."""
+        with self.log.open("rb") as log:
+            return b"runtime_started" in log.read(200_000)
 
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-3000:]
@@ -205,6 +218,16 @@ class Planted:
     connections: Mapping[str, Mapping[str, str]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """How far the ledgers were compared: everything up to the newest session, callback, model call and driver."""
+
+    session: UUID = _NO_SESSION
+    shown: int = 0
+    calls: int = 0
+    drivers: int = 0
+
+
 @dataclass(slots=True)
 class Rig:
     """One tenant, its processes, and the world around them."""
@@ -223,6 +246,7 @@ class Rig:
     http: aiohttp.ClientSession = field(init=False)
     nodes: list[Node] = field(default_factory=list)
     drivers: "list[Driver]" = field(default_factory=list)
+    checked: Mark = field(default_factory=Mark)
     _count: int = 0
 
     async def __aenter__(self) -> Self:
@@ -291,11 +315,17 @@ class Rig:
         arguments = ["--quiet", "--app=hub.celery", "worker", "--pool=solo", "--without-gossip", "--without-mingle"]
         return self._spawn("celery", arguments=arguments, role="worker", crash_at="")
 
+    async def beat(self) -> Node:
+        """Start the process that sends periodic tasks."""
+        arguments = ["--quiet", "--app=hub.celery", *celery_line("beat", env())]
+        return self._spawn("celery", arguments=arguments, role="beat", crash_at="")
+
     async def ready(self, node: Node, *, seconds: float = 30.0) -> None:
         """Wait until the process has started, which its log tells."""
-        await wait_until(lambda: "runtime_started" in node.tail() or not node.alive, seconds=seconds, what=node.name)
+        await wait_until(lambda: node.started or not node.alive, seconds=seconds, what=node.name)
         if not node.alive:
             raise RuntimeError(f"{node.name} ended at its start: {node.tail()}")
+        node.up = True
 
     def _spawn(
         self,
@@ -352,11 +382,11 @@ class Rig:
 
     def runners(self) -> list[Node]:
         """The living processes that only run turns."""
-        return [node for node in self.nodes if node.name.startswith("runner") and node.alive]
+        return [node for node in self.nodes if node.name.startswith("runner") and node.alive and not node.leaving]
 
     def gateways(self) -> list[Node]:
-        """Those that live."""
-        return [node for node in self.nodes if node.port and node.alive]
+        """Those that a balancer would ask."""
+        return [node for node in self.nodes if node.port and node.up and node.alive and not node.leaving]
 
     async def post(self, node: Node, body: bytes, headers: Mapping[str, str], *, name: str = "hook") -> int:
         """Post a webhook; its status, 0 where there was no answer."""

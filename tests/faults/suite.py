@@ -5,13 +5,16 @@ from dataclasses import dataclass, replace
 
 from tests.faults.canaries import canaries
 from tests.faults.deaths import crash_points, kill_gateways, kill_runners, pause_runner
+from tests.faults.flood import flood
 from tests.faults.growing import growing
 from tests.faults.inflow import poison, repeated_and_scattered
-from tests.faults.models import bad_model
+from tests.faults.models import bad_model, hanging_model
 from tests.faults.outcome import Dose, Result
-from tests.faults.outflow import bad_platform, refusing_platform
+from tests.faults.outflow import bad_platform, refusing_platform, silent_platform
 from tests.faults.pages import visitors
+from tests.faults.reading import settle_and_check
 from tests.faults.rig import Rig, Stack
+from tests.faults.rolling import rolling
 from tests.faults.rounds import rounds
 from tests.faults.storage import lose_valkey, restart_postgres
 
@@ -38,7 +41,7 @@ FAULTS: dict[str, Fault] = {
     "refusal": Fault(refusing_platform, Dose(messages=40), Dose(messages=500)),
     "repeats": Fault(
         repeated_and_scattered,
-        Dose(messages=450, rate=60.0),
+        Dose(messages=240, rate=60.0),
         Dose(messages=7500, conversations=200, rate=60.0),
     ),
     "valkey": Fault(lose_valkey, Dose(messages=60, faults=2), Dose(messages=3000, faults=20)),
@@ -58,15 +61,21 @@ ALONE: dict[str, Callable[[Stack], Awaitable[Result]]] = {
     "growing": growing,
     "rounds": rounds,
     "canaries": canaries,
+    "silence": silent_platform,
+    "hang": hanging_model,
+    "flood": flood,
+    "rolling": rolling,
 }
 
 
 async def small(stack: Stack) -> list[Result]:
-    """Every fault in a small dose, one after another on one hub; the ledgers hold the whole history each time."""
+    """Every fault in a small dose, one after another on one hub; at the end the whole history once more."""
     results = []
     async with Rig(stack) as rig:
         for fault in FAULTS.values():
             results.append(await fault.run(rig, fault.small))  # noqa: PERF401 - what came before an error is kept
+        whole = Result(name="the whole history", report=await settle_and_check(rig, whole=True))
+        results.append(whole.done())
     return results
 
 

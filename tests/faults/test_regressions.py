@@ -99,3 +99,14 @@ async def test_a_lease_is_not_renewed_by_another_fence(pools: Pools, clean: Data
     leases = Leases(RoleConnection(pools, "queue"), Lease.of(3.0), worker)
     assert await leases.renew([(session, 1)]) == {session}
     assert await leases.renew([(session, 2)]) == set()
+
+
+async def test_what_a_leaving_process_still_holds_is_due_at_once(pools: Pools, clean: Database) -> None:
+    worker = uuid7()
+    session, _ = _leased_session(clean, worker)
+    leaving = Liveness(await pools.direct(), worker_id=worker, role="runner")
+    await leaving.register()
+    await leaving.leave()
+    with psycopg.connect(clean.superuser_dsn) as conn:
+        row = conn.execute("SELECT lease_owner, due_at < now() FROM session WHERE id = %s", (session,)).fetchone()
+    assert row == (None, True)
