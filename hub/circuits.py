@@ -1,7 +1,7 @@
-"""Which models are left alone after failures, told by each process to all others: a hash in Redis, a field per process.
+"""Which models are left alone after failures, told by each process: a hash in Redis with a field per process.
 
-Only what is open is written, when it changes and every ten seconds while it lasts; a field that is not renewed counts no
-more after half a minute. Nothing depends on it but what operators see.
+Only what is open is written, when it changes and every ten seconds while it lasts; a field that is not renewed counts
+no more after half a minute. Nothing depends on it but what operators see.
 """
 
 import asyncio

@@ -16,7 +16,7 @@ _ADDRESSES: Final = ("https://", "http://", "mailto:", "tel:")
 
 
 class _Renderer(RendererHTML):
-    """Links open elsewhere and tell nothing of this page; pictures become links, for their servers would see who reads."""
+    """Links open elsewhere and tell nothing of this page; pictures are links, or their servers would see who reads."""
 
     def link_open(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
         """As markdown-it calls it."""

@@ -70,7 +70,7 @@ def _run(layout: Layout, chosen: argparse.Namespace) -> int:
 
 
 def _roll_up() -> None:
-    """Run what fills the dashboard as its task does, until everything is counted; then once more, as every two minutes."""
+    """Run the task that fills the dashboard until everything is counted; then once more, as every two minutes."""
     from django.db.models import Max
 
     from hub.models import Rollup
@@ -89,8 +89,8 @@ def _roll_up() -> None:
             latest = Rollup.objects.filter(grain=1).aggregate(latest=Max("start"))["latest"]
             rows = Rollup.objects.count()
     print(
-        f"rolled up into {rows:,} rows by {len(spent) - 1} runs of {max(spent):.1f} s at most, {sum(spent):.0f} s in all; "
-        f"with nothing left to catch up, a run takes {spent[-1]:.2f} s\n"
+        f"rolled up into {rows:,} rows by {len(spent) - 1} runs of {max(spent):.1f} s at most, "
+        f"{sum(spent):.0f} s in all; with nothing left to catch up, a run takes {spent[-1]:.2f} s\n"
     )
 
 
