@@ -10,7 +10,6 @@ from django.conf import settings
 from django.db import connection
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -106,7 +105,7 @@ def _redis() -> list[Vital]:
 
 
 def _breakers() -> Vital:
-    """Circuit breakers of all processes' model routes, as each of them tells."""
+    """Circuit breakers of all processes' model routes, as each of them tells; with the number of processes."""
     name = _("Models")
     try:
         away = told_circuits(_client(settings.HUB_ENV.redis))
@@ -114,10 +113,6 @@ def _breakers() -> Vital:
         return Vital(name, "info", _("unknown while Redis does not answer"))
     if not away:
         return Vital(name, "good", _("no model is left alone after failures"))
-    shown = [
-        ngettext("%(model)s, %(count)d process", "%(model)s, %(count)d processes", count)
-        % {"model": f"{model} ({address})", "count": count}
-        for (model, address), count in list(away.items())[:5]
-    ]
+    shown = [f"{model} ({address}) × {count}" for (model, address), count in list(away.items())[:5]]
     text = _("left alone after failures: %(models)s") % {"models": "; ".join(shown)}
     return Vital(name, "bad", text, _("Calls go to the fall-back until one works again."))
