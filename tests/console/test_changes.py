@@ -56,7 +56,12 @@ def test_what_is_changed_of_an_agent_is_in_the_trail_without_its_keys(acme: Worl
     page = f"/admin/agents/agent/{acme.agent.id}/change/"
     initial = client.get(page).context["adminform"].form.initial
     values = {name: value for name, value in initial.items() if value not in (None, False)}
-    values |= {"prompt": "Be kind and short.", "route0_provider": "openai", "route0_model": "m1", "route0_api_key": "sk-secret"}
+    values |= {
+        "prompt": "Be kind and short.",
+        "route0_provider": "openai",
+        "route0_model": "m1",
+        "route0_api_key": "sk-secret",
+    }
     values |= {"route0_base_url": "https://api.example.com/v1", "context_tokens": 8000, "name": acme.agent.name}
     assert client.post(page, values).status_code == 302
     with tenant_scope(acme.tenant.id):

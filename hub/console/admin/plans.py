@@ -31,6 +31,7 @@ class PlanQuotaInline(TabularInline):  # type: ignore[misc]
 
     model = PlanQuota
     extra = 0
+    hide_title = True
     fields = ("metric", "limit_value", "period", "alert_at")
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -65,6 +66,12 @@ class PlanAdmin(ConsoleAdmin):
         if new or not change:
             kind = "plan.changed" if change else "plan.created"
             record(None, kind, actor=Actor.of(request.user), subject=form.instance, before=old, after=new)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """The model says this one in English alone."""
+        if db_field.name == "requests_per_minute":
+            kwargs |= {"label": _("requests per minute"), "help_text": _("API requests per key; -1 means no limit.")}
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def has_apply_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         """Staff."""
