@@ -77,6 +77,11 @@ class _Partial:
     text: str
     usage: Sequence[Usage]
     steps: Sequence[StepTrace]
+    traced: Mapping[str, Any] = field(default_factory=dict)
+    """What else of the state the turn's trace shows."""
+
+
+_TRACED = ("began", "recalled", "tool_runs")
 
 
 class AgentRuntime:
@@ -144,7 +149,8 @@ class AgentRuntime:
             state |= {"finish": "error", "answer": phrase("failed", language), "folded": None}
             state["error"] = f"{failure}: {failure.__cause__!r}"[:1000]
         except asyncio.CancelledError:
-            self._keep_partial(turn, _Partial("".join(screen.parts), usage, steps))
+            traced = {name: state[name] for name in _TRACED if name in state}
+            self._keep_partial(turn, _Partial("".join(screen.parts), usage, steps, traced))
             raise
         screen.settle(state["answer"])
         return self._result(turn, state, usage, steps)
@@ -171,12 +177,15 @@ class AgentRuntime:
         except StepFailed:
             agent.faults += 1
             raise
+        except asyncio.CancelledError:  # calls that ended before it was stopped in the midst of a round
+            state["tool_runs"] = [*state.get("tool_runs", ()), *services.asked.runs]
+            raise
         agent.faults = 0
 
     def stopped(self, turn: TurnInput) -> TurnResult:
         """The result of a turn whose `run` was cancelled: the text so far counts as the answer."""
         partial = self._stopped.pop(turn.turn_id, None) or _Partial("", (), ())
-        state = {"finish": "stopped", "answer": partial.text}
+        state = {**partial.traced, "finish": "stopped", "answer": partial.text}
         return self._result(turn, state, partial.usage, partial.steps)
 
     async def save(self, conn: AsyncConnection[Any], results: Results) -> None:

@@ -63,6 +63,7 @@ app.conf.update(
 )
 app.autodiscover_tasks(["memory"])
 app.autodiscover_tasks(["hub"], related_name="upkeep")
+app.autodiscover_tasks(["hub"], related_name="bulk")
 
 
 @before_task_publish.connect

@@ -114,11 +114,14 @@ Hour = dict[UUID, dict[UUID | None, Counts]]
 
 async def roll_up(pools: Pools, *, now: datetime | None = None) -> int:
     """Count what has to be counted; returns how many rows were written."""
-    rows = 0
-    async for start, hour in _hours(pools, now or datetime.now(UTC)):
+    rows, moment = 0, now or datetime.now(UTC)
+    async for start, hour in _hours(pools, moment):
         for tenant_id, found in hour.items():
             async with pools.app(tenant_id) as conn:
                 rows += await _write(conn, tenant_id, start, found)
+                # Not while older hours are caught up: days are added from them, and they say how far that has come.
+                if start >= moment - 2 * HOUR:
+                    await _tidy(conn, tenant_id)
     return rows
 
 
@@ -173,9 +176,12 @@ async def _write(conn: AsyncConnection[Any], tenant_id: UUID, start: datetime, f
             begin = start.replace(hour=start.hour // grain * grain)
             span = {"grain": grain, "tenant": tenant_id, "start": begin, "end": begin + timedelta(hours=grain)}
             await cursor.execute(_COARSEN, span)
-        for grain, days in KEPT_DAYS.items():
-            await cursor.execute(_OLD, (tenant_id, grain, days))
     return len(rows)
+
+
+async def _tidy(conn: AsyncConnection[Any], tenant_id: UUID) -> None:
+    for grain, days in KEPT_DAYS.items():
+        await conn.execute(_OLD, (tenant_id, grain, days))
 
 
 def _rows(tenant_id: UUID, start: datetime, found: dict[UUID | None, Counts]) -> Iterator[list[Any]]:

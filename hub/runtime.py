@@ -11,6 +11,7 @@ import structlog
 
 from agents.runtime import AgentRuntime
 from hub.assembly import Assembly, make_stores
+from hub.circuits import tell_circuits
 from hub.egress import Keys
 from hub.env import Env, env
 from hub.gauges import watch_loop
@@ -93,6 +94,7 @@ class Runtime:
             self._tasks = [
                 loop.create_task(self._heartbeat.beating(self.pressure, sweeper)),
                 loop.create_task(watch_loop(agents=self.agents, inbox=self.inbox, streams=self.streams)),
+                loop.create_task(tell_circuits(self.redis, self.worker_id, self.agents.calls.breakers.states)),
             ]
             _settle_garbage()
             self.started = True

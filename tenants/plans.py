@@ -1,13 +1,15 @@
 """Tenants begin with a plan and may change it; quotas follow, overrides and counts stay."""
 
+from collections.abc import Iterable
+
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from tenants.audit import Actor, record
+from tenants.audit import Actor, changed, record
 from tenants.context import tenant_scope
 from tenants.errors import UnknownPlan
 from tenants.ids import uuid7
-from tenants.models import Plan, Quota, Tenant
+from tenants.models import Plan, PlanQuota, Quota, Tenant
 
 
 def create_tenant(
@@ -43,11 +45,33 @@ def change_plan(tenant: Tenant, plan: str) -> None:
     chosen = _plan(plan)
     with tenant_scope(tenant.id), transaction.atomic():
         Tenant.objects.filter(id=tenant.id).update(plan=chosen)
-        for quota in chosen.quotas.all():
-            Quota.objects.filter(metric=quota.metric).update(
-                limit_value=quota.limit_value, period=quota.period, alert_at=quota.alert_at
-            )
+        _set_limits(list(chosen.quotas.all()))
     tenant.plan = chosen
+
+
+def apply_plan(tenant: Tenant, *, actor: Actor) -> bool:
+    """Give a tenant the limits that its plan has now, with an entry in its audit trail; False where it has them.
+
+    Limits of its own and counts stay.
+    """
+    wanted = list(tenant.plan.quotas.all())
+    with tenant_scope(tenant.id), transaction.atomic():
+        before = dict(Quota.objects.select_for_update().values_list("metric", "limit_value"))
+        moved = _set_limits(wanted)
+        if not moved:
+            return False
+        old, new = changed(before, {one.metric: one.limit_value for one in wanted})
+        record(tenant.id, "tenant.plan_applied", actor=actor, subject=tenant, before=old, after=new)
+    return True
+
+
+def _set_limits(wanted: Iterable[PlanQuota]) -> int:
+    """Move the quotas of the tenant in scope; how many were not so before."""
+    moved = 0
+    for one in wanted:
+        values = {"limit_value": one.limit_value, "period": one.period, "alert_at": one.alert_at}
+        moved += Quota.objects.filter(metric=one.metric).exclude(**values).update(**values)
+    return moved
 
 
 def set_status(tenant: Tenant, status: str, *, actor: Actor, reason: str = "") -> bool:

@@ -84,18 +84,20 @@ class ToolRunner:
         return self._tools.get(call.name) if call.name in allowed else None
 
     async def _traced(self, tool: Tool | None, call: ToolCall, context: ToolContext, asked: Asked) -> str:
-        began = perf_counter()
-        text = await self._one(tool, call, context, asked)
-        asked.runs.append(
-            ToolRun(
-                name=call.name,
-                arguments=call.arguments,
-                result=text,
-                began=began,
-                lasted_ms=(perf_counter() - began) * 1000,
-                outcome="unknown" if text is UNKNOWN else "ok" if tool is not None and worked(text) else "error",
+        began, text = perf_counter(), UNKNOWN
+        try:
+            text = await self._one(tool, call, context, asked)
+        finally:  # a call that was cut off by a stop has a line of the trace, too
+            asked.runs.append(
+                ToolRun(
+                    name=call.name,
+                    arguments=call.arguments,
+                    result=text,
+                    began=began,
+                    lasted_ms=(perf_counter() - began) * 1000,
+                    outcome="unknown" if text is UNKNOWN else "ok" if tool is not None and worked(text) else "error",
+                )
             )
-        )
         return text
 
     async def _one(self, tool: Tool | None, call: ToolCall, context: ToolContext, asked: Asked) -> str:

@@ -27,6 +27,7 @@ from channels_adapters.errors import (
     Unavailable,
 )
 from channels_adapters.registry import adapter_type
+from hub.console.words import PROBES
 from hub.egress import Egress, Refused
 from hub.models import Connection
 
@@ -169,7 +170,7 @@ async def _ask_platform(row: Connection, values: dict[str, Any]) -> Asked:
     took = (time.perf_counter() - started) * 1000
     if not answer.ok:
         return _platform_error(line.fault) if line.fault is not None else _platform_words(answer.detail)
-    text = _("It works: %(detail)s") % {"detail": answer.detail}
+    text = _("It works: %(detail)s") % {"detail": PROBES.get(answer.detail, answer.detail)}
     return Asked(ok=True, answer=text, detail=answer.identity, whole_ms=took)
 
 

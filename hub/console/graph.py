@@ -121,21 +121,22 @@ def _route(x1: int, y1: int, x2: int, y2: int, *, back: bool, lane: int) -> tupl
         return f"M{left} {y1}C{left} {y1 - 24} {right} {y2 + HEIGHT + 24} {right} {y2 + HEIGHT}", (left, y1 - 12)
     if x1 == x2 and y2 - y1 > DOWN:  # past other steps: around them, on the left
         out = x1 - 22 - 16 * lane
+        # its words stand beside it, between two ranks
         bend = f"M{x1} {y1 + HEIGHT // 2}C{out} {y1 + HEIGHT // 2} {out} {y1 + HEIGHT} {out} {y1 + HEIGHT + 20}"
         return (
             f"{bend}V{y2 - 20}C{out} {y2 + HEIGHT // 2} {out} {y2 + HEIGHT // 2} {x2} {y2 + HEIGHT // 2}",
-            (out - 4, y1 + HEIGHT + 14),
+            (out + 6, y1 + HEIGHT + 23),
         )
     start = (x1 + middle, y1 + HEIGHT)
     if x1 < x2:  # to a side step; the farther one leaves higher and is named where it arrives
         far = x2 - x1 > ASIDE
-        out, to = y1 + HEIGHT // 2 - 10 * far, x2 + middle
-        label = (to + 8, y2 - 18) if far else (x1 + WIDTH + 8, out + 14)
+        out, to = y1 + HEIGHT // 2 - (16 if far else 8), x2 + middle
+        label = (to + 8, y2 - 18) if far else (x1 + WIDTH + 10, out + 15)
         return f"M{x1 + WIDTH} {out}C{to} {out} {to} {y1 + HEIGHT - 10} {to} {y2}", label
     if x1 > x2:  # back to the main line
         return (
-            f"M{x1 + middle} {y1 + HEIGHT}C{x1 + middle} {y2 + HEIGHT // 2} {x1} {y2 + HEIGHT // 2} "
-            f"{x2 + WIDTH} {y2 + HEIGHT // 2}",
+            f"M{x1 + middle} {y1 + HEIGHT}C{x1 + middle} {y2 + HEIGHT - 6} {x1} {y2 + HEIGHT - 6} "
+            f"{x2 + WIDTH} {y2 + HEIGHT - 6}",
             (x1 + middle + 6, y1 + HEIGHT + 14),
         )
     return f"M{start[0]} {start[1]}V{y2}", (start[0] + 6, y1 + HEIGHT + 16)

@@ -24,6 +24,7 @@ from hub.console import tenancy
 from hub.console.asking import Asked, ask_model
 from hub.console.formats import duration
 from hub.console.start_forms import ADDRESSES, AgentStep, ModelStep
+from hub.console.words import CHANNELS
 from hub.models import Connection, Turn, TurnKind
 from hub.pipeline.connections import seal_credentials
 from hub.pipeline.reading import load, route_keys, vault
@@ -250,7 +251,7 @@ def _channel(request: HttpRequest) -> HttpResponse | dict[str, Any]:
     if request.method == "POST":
         return _onward("channel")
     rows = Connection.objects.filter(channel__in=pushed_channels()).defer("secrets").order_by("-id")[:5]
-    kinds = [{"slug": slug, "name": adapters()[slug].name} for slug in pushed_channels()]
+    kinds = [{"slug": slug, "name": str(CHANNELS.get(slug, adapters()[slug].name))} for slug in pushed_channels()]
     return {"rows": rows, "channels": kinds}
 
 

@@ -7,8 +7,10 @@ from itertools import pairwise
 from typing import Any, Final
 
 from django.db.models import Q
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from hub.console.prose import rendered
 from hub.console.recalled import Recalled, recalled
 from hub.console.transcript import Line, lines_of
 from hub.console.turn_words import DETAILS, FAULTS, NODES, OUTCOMES
@@ -93,7 +95,7 @@ class TurnPage:
     recalled: tuple[Recalled, ...]
     asked: tuple[Line, ...]
     answered: tuple[Line, ...]
-    partial: str
+    partial: SafeString
     deliveries: tuple[Delivery, ...]
     events: tuple[Event, ...]
     cost: float
@@ -125,7 +127,7 @@ def turn_page(turn: Turn, *, readable: bool) -> TurnPage:
         recalled=recalled(turn.tenant_id, _items(trace, "recalled")) if readable else (),
         asked=tuple(line for line in said if line.role != "assistant"),
         answered=tuple(line for line in said if line.role == "assistant"),
-        partial=turn_partial(turn) if readable and turn.status == "running" else "",
+        partial=rendered(turn_partial(turn)) if readable and turn.status == "running" else SafeString(""),
         deliveries=deliveries,
         events=tuple(_events(turn, deliveries)),
         cost=sum(call.cost for call in calls),

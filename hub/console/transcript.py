@@ -6,8 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from hub.console.prose import rendered
 from hub.models import Delivery, Message, Session, Turn
 from hub.pipeline.reading import message_body, turn_partial
+from hub.pipeline.uploads import upload_id
 
 PAGE: Final = 60
 _ICONS: Final = {"image": "image", "audio": "mic", "voice": "mic", "video": "movie", "location": "location_on"}
@@ -18,13 +23,17 @@ _TICKS: Final = {"sent": "✓", "delivered": "✓✓", "read": "✓✓"}
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A file of a message. `url` only where a browser may open it; bytes are never loaded by the page itself."""
+    """A file of a message. `url` only where a browser may open it.
+
+    Pictures that visitors uploaded come from the hub itself, behind its login, and are shown; others are only linked.
+    """
 
     name: str
     kind: str
     icon: str
     url: str
     size: int | None
+    shown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,8 @@ class Line:
     seq: int
     role: str
     text: str
+    html: SafeString
+    """An agent's text with its Markdown; empty for what people wrote."""
     name: str
     status: str
     status_words: str
@@ -64,7 +75,7 @@ class Now:
 
     turn_id: UUID
     status: str
-    partial: str
+    partial: SafeString
     since: datetime
 
 
@@ -116,7 +127,7 @@ def running(session_id: UUID) -> Now | None:
     turn = (turns.filter(id=state[0]) if state[0] else turns.order_by("first_seq")).defer("trace", "tool_texts").first()
     if turn is None:
         return None
-    return Now(turn.id, turn.status, turn_partial(turn), turn.started_at or turn.created)
+    return Now(turn.id, turn.status, rendered(turn_partial(turn)), turn.started_at or turn.created)
 
 
 def _shipped(session_id: UUID, lines: Sequence[Line]) -> dict[UUID, Shipped]:
@@ -159,11 +170,13 @@ def _one_shipped(row: Delivery) -> Shipped:
 
 def _line(row: Message) -> Line:
     body = message_body(row)
+    text = body.text if body else ""
     return Line(
         id=row.id,
         seq=row.seq,
         role=row.role,
-        text=body.text if body else "",
+        text=text,
+        html=rendered(text) if row.role == "assistant" else SafeString(""),
         name=body.sender_name if body else "",
         status=row.status,
         status_words=row.get_status_display(),
@@ -180,10 +193,21 @@ def _line(row: Message) -> Line:
 
 def _media(part: Any) -> Media:
     kind, url = str(part.get("kind", "file")), str(part.get("url", ""))
+    stored = _stored(str(part.get("platform_id") or ""))
     return Media(
         name=str(part.get("name") or part.get("media_type") or kind),
         kind=kind,
         icon=_ICONS.get(kind, "attach_file"),
-        url=url if url.startswith("https://") else "",
+        url=stored or (url if url.startswith("https://") else ""),
         size=part.get("size"),
+        shown=bool(stored) and str(part.get("media_type", "")).startswith("image/"),
     )
+
+
+def _stored(platform_id: str) -> str:
+    """Where a visitor's own upload is found; empty for files of platforms."""
+    try:
+        ident = upload_id(platform_id)
+    except ValueError:  # a platform may name its files as it likes
+        return ""
+    return "" if ident is None else reverse("upload", args=[ident])

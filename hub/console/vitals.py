@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from redis import Redis
 from redis.exceptions import RedisError
 
-from hub.runtime import current_runtime
+from hub.circuits import told_circuits
 from tenants.redis import connect_sync
 
 ALIVE_SECONDS: Final = 30
@@ -105,11 +105,14 @@ def _redis() -> list[Vital]:
 
 
 def _breakers() -> Vital:
-    """Circuit breakers of this process's model routes; other processes keep their own."""
-    name, runtime = _("Models"), current_runtime()
-    states = dict(runtime.agents.calls.breakers.states()) if runtime is not None else {}
-    away = sorted({f"{key[1]} ({key[0]})" for key, state in states.items() if state != "closed"})
+    """Circuit breakers of all processes' model routes, as each of them tells; with the number of processes."""
+    name = _("Models")
+    try:
+        away = told_circuits(_client(settings.HUB_ENV.redis))
+    except RedisError:
+        return Vital(name, "info", _("unknown while Redis does not answer"))
     if not away:
         return Vital(name, "good", _("no model is left alone after failures"))
-    text = _("left alone after failures: %(models)s") % {"models": ", ".join(away[:5])}
+    shown = [f"{model} ({address}) × {count}" for (model, address), count in list(away.items())[:5]]
+    text = _("left alone after failures: %(models)s") % {"models": "; ".join(shown)}
     return Vital(name, "bad", text, _("Calls go to the fall-back until one works again."))

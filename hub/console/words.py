@@ -14,6 +14,20 @@ CONNECTION_STATUS = {
     "disabled": ("bad", _("disabled")),
 }
 
+CHANNELS = {
+    "api": _("HTTP API"),
+    "web": _("Web chat"),
+    "webhook": _("Generic signed webhook"),
+}
+"""Channels whose names are words; brands are called as they call themselves."""
+
+PROBES = {
+    "served by the hub itself": _("served by the hub itself"),
+    "the callback_url accepted a signed ping": _("the callback_url accepted a signed ping"),
+    "no callback_url: answers are only in the response": _("no callback_url: answers are only in the response"),
+}
+"""What our own adapters say of a test; what a platform says is shown as it is."""
+
 EVENT_NAMES = {
     "agent.changed": _("an agent was changed"),
     "agent.created": _("an agent was made"),
@@ -51,6 +65,17 @@ ACTIONS = {
     "connection.created": _("connection made"),
     "connection.changed": _("connection changed"),
     "connection.deleted": _("connection deleted"),
+    "connection.paused": _("connection paused"),
+    "connection.resumed": _("connection resumed"),
+    "agent.created": _("agent made"),
+    "agent.deleted": _("agent deleted"),
+    "api_key.issued": _("API key issued"),
+    "api_key.revoked": _("API key revoked"),
+    "delivery.purged": _("dead letters purged"),
+    "delivery.replayed": _("dead letters sent again"),
+    "plan.applied": _("plan applied to its tenants"),
+    "tenant.plan_applied": _("new limits of the plan"),
+    "turn.rerun": _("turn run again"),
 }
 """What entries of the audit trail are called."""
 
@@ -67,6 +92,17 @@ FIELDS: dict[str, Any] = {
     "prompt": _("instructions"),
     "status": _("status"),
     "zone": _("time zone"),
+    "allowed_origins": _("allowed origins"),
+    "api_key": _("API key"),
+    "blocked_terms": _("blocked terms"),
+    "context_tokens": _("tokens of context"),
+    "count": _("count"),
+    "expires_at": _("expires"),
+    "provider": _("provider"),
+    "scopes": _("scopes"),
+    "tenants": _("tenants"),
+    "tools": _("tools"),
+    "vectors": _("vectors"),
     **{str(metric): label for metric, label in METRICS.items()},
 }
 """What the fields of audited changes are called."""

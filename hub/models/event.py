@@ -24,4 +24,7 @@ class Event(TenantOwned):
         indexes = [
             models.Index(fields=["tenant", "-created"], name="event_recent"),
             models.Index(fields=["turn_id"], condition=models.Q(turn_id__isnull=False), name="event_of_turn"),
+            models.Index(
+                fields=["delivery_id"], condition=models.Q(delivery_id__isnull=False), name="event_of_delivery"
+            ),
         ]

@@ -235,6 +235,27 @@ async def test_a_stopped_turn_keeps_its_text(server: ModelServer, session: aioht
     assert result.usage[0].output_tokens > 0
 
 
+async def test_a_stopped_turns_trace_has_its_tools(server: ModelServer, session: aiohttp.ClientSession) -> None:
+    begun = asyncio.Event()
+
+    async def wait(_arguments: object, _context: ToolContext) -> str:
+        begun.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    schema = ToolSchema(name="wait", description="", parameters={"type": "object"})
+    runtime = runtime_over(session, tools={"wait": Tool(schema=schema, run=wait, effect="none")})
+    asked = turn(spec(route(server), tools=["wait"]), "[[tool name=wait]]")
+    task = asyncio.create_task(runtime.run(asked, lambda _: None))
+    async with asyncio.timeout(10):
+        await begun.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    result = runtime.stopped(asked)
+    assert [(run.name, run.outcome) for run in result.tool_runs] == [("wait", "unknown")]
+    assert result.began > 0
+
+
 async def test_prefix_stays_stable_for_the_servers_cache(server: ModelServer, session: aiohttp.ClientSession) -> None:
     runtime, agent = runtime_over(session), spec(route(server))
     state = SessionState(version=1, buffer=Buffer())

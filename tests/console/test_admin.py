@@ -54,7 +54,7 @@ def test_a_member_logs_in_and_sees_own_rows_only(acme: World, umbrella: World) -
 def test_a_session_reads_as_a_chat(acme: World, login: Login) -> None:
     page = login(acme.users["viewer"]).get(f"/admin/hub/session/{acme.session.id}/change/")
     assert "Where is my order?" in page.text
-    assert "It left **today**." in page.text
+    assert "It left <strong>today</strong>." in page.text
     assert "李雷" in page.text
     assert "An order that is late" in page.text
 

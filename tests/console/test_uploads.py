@@ -62,3 +62,33 @@ def test_strangers_are_asked_who_they_are(acme: World, staff: Any, login: Callab
     address = f"/admin/uploads/{stored(acme, 'x.pdf', 'application/pdf')}"
     assert Client(SERVER_NAME="localhost").get(address).status_code == 302
     assert login(staff).get(address).status_code == 404  # reading all tenants opens nothing that was said
+
+
+def test_a_conversation_shows_pictures_and_markdown_but_no_markup(acme: World, login: Callable[..., Any]) -> None:
+    from hub.models import Message
+    from hub.pipeline.bodies import Body, body_cell, pack
+    from hub.pipeline.reading import vault
+    from tenants.context import tenant_scope
+
+    picture, paper = stored(acme, "a.png", "image/png"), stored(acme, "b.pdf", "application/pdf")
+    files = [
+        {"kind": "image", "platform_id": f"upload:{picture.hex}", "name": "a.png", "media_type": "image/png"},
+        {"kind": "file", "platform_id": f"upload:{paper.hex}", "name": "b.pdf", "media_type": "application/pdf"},
+        {"kind": "file", "platform_id": "upload:of-another-world", "name": "c"},
+    ]
+    answer = "**Yes** <script>alert(1)</script> [x](javascript:alert(1)) ![p](https://else.example/p.png)"
+    asked, answered = acme.messages[0], acme.messages[1]
+    kept = {row.id: bytes(row.body) for row in (asked, answered)}
+    bodies = {asked.id: Body(text="look", attachments=files), answered.id: Body(text=answer)}
+    with tenant_scope(acme.tenant.id):
+        for ident, body in bodies.items():
+            sealed = vault().seal(body_cell(acme.tenant.id, ident), pack(body))
+            Message.objects.filter(id=ident).update(body=sealed)
+        page = login(acme.users["viewer"]).get(f"/admin/hub/session/{acme.session.id}/change/").text
+        for ident, before in kept.items():
+            Message.objects.filter(id=ident).update(body=before)
+    assert f'<img src="/admin/uploads/{picture}"' in page
+    assert f'<a href="/admin/uploads/{paper}"' in page
+    assert "<strong>Yes</strong> &lt;script&gt;" in page
+    assert "javascript:alert" not in page.replace("[x](javascript:alert(1))", "")
+    assert '<a href="https://else.example/p.png"' in page and '<img src="https://else' not in page

@@ -93,13 +93,18 @@ def make_tenant(slug: str) -> UUID:
     """A tenant with quotas, an agent and a connection."""
     from agents.models import Agent
     from hub.models import Connection
+    from hub.pipeline.connections import seal_credentials
+    from hub.pipeline.reading import load, vault
     from tenants.context import tenant_scope
     from tenants.plans import create_tenant
 
     tenant = create_tenant(slug, slug.capitalize(), plan="starter")
     with tenant_scope(tenant.id):
+        load(tenant.id)
         agent = Agent.objects.create(tenant_id=tenant.id, name="assistant")
-        Connection.objects.create(tenant_id=tenant.id, channel="web", name="web", agent_id=agent.id, secrets=b"")
+        row = Connection(tenant_id=tenant.id, channel="web", name="web", agent_id=agent.id)
+        seal_credentials(vault(), row, {})
+        row.save(force_insert=True)
     return UUID(str(tenant.id))
 
 
@@ -171,7 +176,7 @@ def _walk(node: dict[str, Any], big: frozenset[str]) -> Iterator[str]:
 
 def pages(tenant_id: UUID) -> dict[str, str]:
     """The pages of the console that read big tables, with a row's page for each kind. Run in the tenant's scope."""
-    from hub.models import Delivery, Event, Message, Session, Turn
+    from hub.models import Connection, Delivery, Event, Message, Session, Turn
 
     session = Session.objects.order_by("-last_seq").values_list("id", "last_seq").first()
     assert session is not None
@@ -179,9 +184,14 @@ def pages(tenant_id: UUID) -> dict[str, str]:
     delivery = Delivery.objects.filter(status="dead").values_list("id", flat=True).first()
     event = Event.objects.order_by("-created").values_list("id", flat=True).first()
     message = Message.objects.filter(session_id=session[0], seq=1).values_list("id", flat=True).first()
-    del tenant_id
+    connection = Connection.objects.order_by("-id").values_list("id", flat=True).first()
     return {
-        "start": "/admin/",
+        "overview of a day": "/admin/",
+        "overview of a week": "/admin/?period=week",
+        "overview of a month": "/admin/?period=month",
+        "tenants": "/admin/tenants/tenant/",
+        "tenant": f"/admin/tenants/tenant/{tenant_id}/change/",
+        "connection": f"/admin/hub/connection/{connection}/change/",
         "sessions": "/admin/hub/session/",
         "session": f"/admin/hub/session/{session[0]}/change/",
         "session, earlier": f"/admin/hub/session/{session[0]}/change/?before={session[1] // 2}",

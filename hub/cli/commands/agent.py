@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hub.cli import arguments, lookup
+from hub.cli import arguments, audit, lookup
 from hub.cli.output import CommandFailed, Output, with_output
 from hub.cli.root import examples
 from hub.cli.terminal import bold, table
@@ -65,7 +65,7 @@ def create(output: Output, name: str, slug: str, **given: Any) -> None:
                 raise CommandFailed(f"tenant {slug!r} has an agent {name!r} already; change it with: hub agent set")
             made = Agent(tenant=tenant, name=name)
             _apply(made, given)
-            made.save(force_insert=True)
+            _save(made, {}, given, new=True)
             values = _shown(made)
     output.result(
         values, f"agent {name} is created; next: hub connection create CHANNEL --tenant {slug} --agent {name}"
@@ -79,13 +79,15 @@ def create(output: Output, name: str, slug: str, **given: Any) -> None:
 def set_(output: Output, name: str, slug: str, **given: Any) -> None:
     """Change the agent NAME; turns that run keep the version they began with."""
     with lookup.work("hub agent set"):
+        from hub.audited import agent_state
         from tenants.context import tenant_scope
 
         tenant = lookup.tenant(slug)
         with tenant_scope(tenant.id):
             found = lookup.agent(tenant, name)
+            before = agent_state(found)
             _apply(found, given)
-            found.save()
+            _save(found, before, given, new=False)
             values = _shown(found)
     output.result(values, f"agent {name} is now version {found.version}")
 
@@ -166,6 +168,21 @@ def _routes(agent: "Agent") -> "list[ModelRoute]":
     ]
     hubs = default_route(env())
     return own or ([hubs] if hubs is not None else [])
+
+
+def _save(agent: "Agent", before: dict[str, Any], given: dict[str, Any], *, new: bool) -> None:
+    """Store it with its entry in the audit trail."""
+    from django.db import transaction
+
+    from hub.audited import HIDDEN, agent_state, compared
+
+    old, now = compared(before, agent_state(agent))
+    if given["model_key"] is not None:
+        now["api_key"] = HIDDEN
+    with transaction.atomic():
+        agent.save(force_insert=new)
+        verb = "agent.created" if new else "agent.changed"
+        audit.record(agent.tenant_id, verb, subject=agent, before=old, after=now)
 
 
 def _apply(agent: "Agent", given: dict[str, Any]) -> None:

@@ -73,7 +73,7 @@ def create(output: Output, channel: str, slug: str, agent_name: str, **given: An
             made = Connection(tenant=tenant, channel=channel, name=given["name"] or kind.name, agent_id=agent.id)
             options.apply(made, ours)
             _seal(made, theirs)
-            made.save(force_insert=True)
+            _save(made, {}, theirs, new=True)
             values = _shown(made)
     output.result(values, _created(values))
 
@@ -87,6 +87,7 @@ def set_(output: Output, named: str, slug: str, agent_name: str | None, **given:
     """Change the connection NAMED (its id, public id or name); what is not given stays."""
     with lookup.work("hub connection set"):
         from channels_adapters.registry import adapter_type
+        from hub.audited import connection_state
         from hub.cli import options
         from hub.pipeline.connections import open_credentials
         from tenants.context import tenant_scope
@@ -94,14 +95,14 @@ def set_(output: Output, named: str, slug: str, agent_name: str | None, **given:
         tenant = lookup.tenant(slug)
         with tenant_scope(tenant.id):
             found = lookup.connection(tenant, named)
-            kind = adapter_type(found.channel)
+            kind, before = adapter_type(found.channel), connection_state(found)
             ours, theirs = options.split(options.pairs(given["given"], given["files"]), kind.credentials_type)
             options.apply(found, ours)
             if agent_name is not None:
                 found.agent_id = lookup.agent(tenant, agent_name).id
             if theirs:
                 _seal(found, {**open_credentials(lookup.vault(), found), **theirs})
-            found.save()
+            _save(found, before, theirs, new=False)
             values = _shown(found)
     output.result(values, f"connection {found.name} is changed; running processes follow within 5 seconds")
 
@@ -246,6 +247,20 @@ def _base_probe() -> object:
     from channels_adapters.base import ChannelAdapter
 
     return ChannelAdapter.probe
+
+
+def _save(row: "Connection", before: dict[str, Any], theirs: dict[str, Any], *, new: bool) -> None:
+    """Store it with its entry in the audit trail; of what the channel asked for only the names are in it."""
+    from django.db import transaction
+
+    from hub.audited import HIDDEN, compared, connection_state
+
+    old, now = compared(before, connection_state(row))
+    with transaction.atomic():
+        row.save(force_insert=new)
+        verb = "connection.created" if new else "connection.changed"
+        after = {**now, **dict.fromkeys(theirs, HIDDEN)}
+        audit.record(row.tenant_id, verb, subject=row, before=old, after=after)
 
 
 def _seal(row: "Connection", values: dict[str, Any]) -> None:

@@ -2,13 +2,14 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
 
 import click
 
-from hub.cli import arguments, lookup
+from hub.cli import arguments, audit, lookup
 from hub.cli.output import CommandFailed, Output, with_output
 from hub.cli.root import examples
 from hub.cli.terminal import table
@@ -45,19 +46,25 @@ def create(output: Output, slug: str, scopes: tuple[str, ...], agent_name: str |
     """Make an API key. It is shown once and kept as a hash."""
     days = given["days"]
     with lookup.work("hub key create"):
+        from django.db import transaction
+
         from tenants.context import tenant_scope
         from tenants.keys import issue
 
         tenant = lookup.tenant(slug)
         with tenant_scope(tenant.id):
             agent = lookup.agent(tenant, agent_name) if agent_name else None
-        made = issue(
-            tenant.id,
-            scopes=scopes or DEFAULT_SCOPES,
-            name=str(given["name"]),
-            agent_id=agent.id if agent else None,
-            expires_at=datetime.now(UTC) + timedelta(days=days) if isinstance(days, int) else None,
-        )
+        ends = datetime.now(UTC) + timedelta(days=days) if isinstance(days, int) else None
+        with tenant_scope(tenant.id), transaction.atomic():
+            made = issue(
+                tenant.id,
+                scopes=scopes or DEFAULT_SCOPES,
+                name=str(given["name"]),
+                agent_id=agent.id if agent else None,
+                expires_at=ends,
+            )
+            after = {"scopes": sorted(set(scopes or DEFAULT_SCOPES)), "expires_at": ends}
+            _note(tenant.id, "api_key.issued", made.id, label=str(given["name"]), after=after)
     values = {"id": str(made.id), "key": made.key, "scopes": sorted(set(scopes or DEFAULT_SCOPES))}
     output.result(values, f"{made.key}\n(shown once; keep it)")
 
@@ -88,6 +95,8 @@ def list_(output: Output, slug: str) -> None:
 def revoke(output: Output, named: str, slug: str) -> None:
     """End the key NAMED by its id or by the prefix that `list` shows."""
     with lookup.work("hub key revoke"):
+        from django.db import transaction
+
         from tenants.context import tenant_scope
         from tenants.keys import revoke as end
         from tenants.models import ApiKey
@@ -99,9 +108,21 @@ def revoke(output: Output, named: str, slug: str) -> None:
             found = ApiKey.objects.filter(**({"id": ident} if ident else {"prefix": prefix})).first()
         if found is None:
             raise CommandFailed(f"tenant {slug!r} has no key {prefix!r}; see: hub key list --tenant {slug}")
-        ended = end(tenant.id, found.id)
+        with tenant_scope(tenant.id), transaction.atomic():
+            ended = end(tenant.id, found.id)
+            if ended:
+                _note(tenant.id, "api_key.revoked", found.id, label=found.name)
     values = {"id": str(found.id), "revoked": True, "was_valid": ended}
     output.result(values, f"key hub_{found.prefix}_… is revoked; it stops working within 5 seconds")
+
+
+def _note(tenant_id: UUID, action: str, key_id: UUID, *, label: str, after: Mapping[str, Any] | None = None) -> None:
+    """An entry in the audit trail: what may be done with the key, never the key."""
+    from tenants.context import tenant_scope
+    from tenants.models import ApiKey
+
+    with tenant_scope(tenant_id):
+        audit.record(tenant_id, action, subject=ApiKey.objects.get(id=key_id), label=label, after=after)
 
 
 @command.command("rotate-master", epilog=examples("hub key rotate-master"))

@@ -96,8 +96,10 @@ def show(output: Output, slug: str) -> None:
                 "keys": ApiKey.objects.filter(revoked_at=None).count(),
             }
         quotas = standings(found.id)
-        values = {**_shown(found), "zone": found.zone, "language": found.language, "suite": found.suite, **has}
+        own = {"zone": found.zone, "language": found.language, "suite": found.suite, "vectors": found.vectors}
+        values = {**_shown(found), **own, **has}
     lines = [bold(f"{found.name} ({slug})"), f"  {found.plan.slug}, {paint(found.status)}, days begin in {found.zone}"]
+    lines += [f"  sealed by {found.suite}, memory {'with' if found.vectors else 'without'} vectors"]
     lines += ["  " + ", ".join(f"{count} {name}" for name, count in has.items()), ""]
     lines += [table(("LIMIT", "USED", "OF", "SHARE", "EXCEPTION"), [limit_row(one) for one in quotas])]
     output.result({**values, "quotas": quotas}, "\n".join(lines))
@@ -140,6 +142,34 @@ def suspend(output: Output, slug: str, reason: str) -> None:
 def resume(output: Output, slug: str, reason: str) -> None:
     """Take a suspended tenant's messages again."""
     _change(output, slug, status="active", reason=reason)
+
+
+@command.command(epilog=examples("hub tenant vectors acme off"))
+@arguments.slug
+@click.argument("state", type=click.Choice(["on", "off"]))
+@with_output
+def vectors(output: Output, slug: str, state: str) -> None:
+    """Let the memory of the tenant SLUG store vectors, or find by words alone.
+
+    Vectors are the only part of memory that is not encrypted. With `off` those that are stored are removed; with `on`
+    they are made again as memory grows.
+    """
+    with lookup.work("hub tenant vectors"):
+        from django.db import transaction
+
+        from tenants.context import tenant_scope
+
+        found, wanted = lookup.tenant(slug), state == "on"
+        with tenant_scope(found.id), transaction.atomic():
+            before = found.vectors
+            if before != wanted:
+                found.vectors = wanted
+                found.save(update_fields=["vectors"])
+                was, now = {"vectors": before}, {"vectors": wanted}
+                audit.record(found.id, "tenant.changed", subject=found, before=was, after=now)
+        values = {**_shown(found), "vectors": wanted}
+    words = "may store vectors" if wanted else "stores no vectors; what was stored is removed within ten minutes"
+    output.result(values, f"the memory of tenant {slug} {words}")
 
 
 def _change(output: Output, slug: str, *, status: str, reason: str) -> None:

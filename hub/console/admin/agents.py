@@ -26,6 +26,7 @@ from agents.models import Agent
 from agents.providers import OFFLINE, OPENAI
 from agents.tools import BUILT_IN
 from agents.types import ModelRoute
+from hub.audited import HIDDEN, agent_state, compared
 from hub.configured import default_route
 from hub.console.asking import Asked, ask_model
 from hub.console.base import ConsoleAdmin, Form, Rank, _, capitalise, site
@@ -35,6 +36,7 @@ from hub.console.pydantic_fields import MASK
 from hub.pipeline.operating import note
 from hub.pipeline.reading import load, route_keys, vault
 from memory.types import Policy
+from tenants.audit import Actor, record
 from tenants.context import current_tenant
 
 ROUTES: Final = 2
@@ -123,12 +125,12 @@ class AgentForm(Form):
         super().__init__(*args, **kwargs)
         capitalise(self)
         row: Agent = self.instance
-        self._keys = [] if row._state.adding else route_keys(row)
+        self.old_keys = [] if row._state.adding else route_keys(row)
         self.initial["terms"] = "\n".join(map(str, row.blocked_terms or ()))
         for number, route in enumerate((row.routes or [])[:ROUTES]):
             for part in PARTS:
                 self.initial[f"route{number}_{part}"] = route.get(part)
-            has_key = number < len(self._keys) and bool(self._keys[number])
+            has_key = number < len(self.old_keys) and bool(self.old_keys[number])
             self.initial[f"route{number}_api_key"] = MASK if has_key else ""
         for name, value in (row.policy or {}).items():
             self.initial[f"policy_{name}"] = value
@@ -144,7 +146,7 @@ class AgentForm(Form):
                 self.new_keys.append(key)
         row: Agent = self.instance
         row.routes = [*routes, *(row.routes or [])[ROUTES:]]
-        self.new_keys += self._keys[ROUTES:]
+        self.new_keys += self.old_keys[ROUTES:]
         row.policy = _policy(cleaned)
         row.blocked_terms = [line.strip() for line in cleaned.get("terms", "").splitlines() if line.strip()]
         return cleaned
@@ -159,7 +161,7 @@ class AgentForm(Form):
             self.add_error(f"route{number}_model", _("A route needs a model."))
         key = values.pop("api_key") or ""
         if key == MASK:
-            key = self._keys[number] if number < len(self._keys) else ""
+            key = self.old_keys[number] if number < len(self.old_keys) else ""
         before = (self.instance.routes or [])[number] if number < len(self.instance.routes or []) else {}
         kept = {name: value for name, value in before.items() if name not in PARTS}
         return {**kept, **{name: value for name, value in values.items() if value not in (None, "")}}, key
@@ -250,10 +252,20 @@ class AgentAdmin(ConsoleAdmin):
         if not change:
             obj.tenant_id = current_tenant()
         load(obj.tenant_id)
+        was = agent_state(Agent.objects.get(id=obj.id)) if change else {}
         obj.seal_keys(vault(), form.new_keys)
         super().save_model(request, obj, form, change)
         kind = "agent.changed" if change else "agent.created"
         note(obj.tenant_id, kind, data={"by": request.user.get_username(), "agent": str(obj.id)})
+        before, after = compared(was, agent_state(obj))
+        if form.new_keys != form.old_keys:
+            after["api_key"] = HIDDEN
+        record(obj.tenant_id, kind, actor=Actor.of(request.user), subject=obj, before=before, after=after)
+
+    def delete_model(self, request: HttpRequest, obj: Agent) -> None:
+        """With an entry in the trail."""
+        record(obj.tenant_id, "agent.deleted", actor=Actor.of(request.user), subject=obj)
+        super().delete_model(request, obj)
 
     @display(description=_("model"))
     def shown_model(self, obj: Agent) -> Any:

@@ -9,13 +9,13 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from agents.models import Agent
 from channels_adapters.base import Credentials
 from channels_adapters.registry import AdapterType
+from hub.audited import HIDDEN
 from hub.console.base import Form, _, capitalise
 from hub.console.pydantic_fields import PREFIX, collect, errors_by_field, form_fields, is_secret
 from hub.models import Connection
 
 ADVANCED: Final = tuple(Credentials.model_fields)
 """What every channel has and hardly anybody changes."""
-HIDDEN: Final = "•••"
 
 
 class ConnectionForm(Form):

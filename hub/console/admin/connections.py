@@ -20,7 +20,7 @@ from hub.console.channel_help import steps
 from hub.console.connection_health import Day, health_of, last_day
 from hub.console.decorators import display
 from hub.console.drawing import DASH, badge, copyable, link
-from hub.console.words import CONNECTION_STATUS
+from hub.console.words import CHANNELS, CONNECTION_STATUS
 from hub.models import Connection, ConnectionStatus
 from hub.pipeline.connections import open_credentials, seal_credentials
 from hub.pipeline.operating import note
@@ -137,7 +137,7 @@ class ConnectionAdmin(ConsoleAdmin):
         head = ["name", "agent_id" if writes else "agent", *(["status"] if obj else [])]
         return (
             (None, {"fields": head}),
-            *(((adapter.name, {"fields": own}),) if adapter and own else ()),
+            *(((channel_name(adapter), {"fields": own}),) if adapter and own else ()),
             (_("Treatment"), {"fields": [*TREATMENT, *advanced], "classes": ["collapse"]}),
         )
 
@@ -184,7 +184,7 @@ class ConnectionAdmin(ConsoleAdmin):
     def shown_channel(self, obj: Connection) -> str:
         """The channel's name."""
         adapter = _adapter(obj.channel)
-        return adapter.name if adapter else obj.channel
+        return channel_name(adapter) if adapter else obj.channel
 
     @display(description=_("status"))
     def shown_status(self, obj: Connection) -> SafeString:
@@ -214,6 +214,11 @@ class ConnectionAdmin(ConsoleAdmin):
         return copyable(address) if address else DASH
 
 
+def channel_name(kind: AdapterType) -> str:
+    """What a channel is called in the reader's language."""
+    return str(CHANNELS.get(kind.slug, kind.name))
+
+
 def _adapter(slug: str) -> AdapterType | None:
     try:
         return adapter_type(slug)
@@ -228,7 +233,7 @@ def _chosen(request: HttpRequest) -> AdapterType | None:
 def _offered(kind: AdapterType) -> dict[str, Any]:
     # As values: a template would call the class itself.
     own, machine = kind.capabilities.pull, kind.capabilities.machine
-    return {"slug": kind.slug, "name": kind.name, "docs_url": kind.docs_url, "own": own, "machine": machine}
+    return {"slug": kind.slug, "name": channel_name(kind), "docs_url": kind.docs_url, "own": own, "machine": machine}
 
 
 def _address(row: Connection, kind: AdapterType) -> str:

@@ -1,5 +1,6 @@
-"""Dead letters of the list's filters, sent again or purged: asked first, then done in batches with progress."""
+"""Dead letters of the list's filters, sent again or purged: asked first, then done behind the page, which watches."""
 
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -16,14 +17,13 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 
-from hub.console.confirming import CONFIRMED, Question, ask, confirmed
+from hub.bulk import PURGE, REPLAY, NotSent, Order, Progress, begin, progress, step
+from hub.console.confirming import Question, ask, confirmed
 from hub.models import Connection, DeliveryStatus
-from hub.replay import LETTERS, MOST_COUNTED, REPLAYABLE, Cursor, Letters, purge_batch, replay_batch
-from tenants.audit import Actor, record
+from hub.replay import LETTERS, MOST_COUNTED, REPLAYABLE, Letters
+from tenants.audit import Actor
 from tenants.context import current_tenant
 
-REPLAY: Final = "replay"
-PURGE: Final = "purge"
 NAMES: Final = ("status", "connection", "reason", "age")
 AGES: Final = {
     "hour": (_("the last hour"), timedelta(hours=1), None),
@@ -60,22 +60,24 @@ def window(age: str) -> tuple[datetime | None, datetime | None]:
 
 
 class LettersView:
-    """The question, and the batches that follow its answer. Made per request."""
+    """The question, what follows its answer, and the page that watches. Made per request."""
 
     def __init__(self, admin: Any, request: HttpRequest) -> None:
         self._admin, self._request = admin, request
         values = request.POST if request.method == "POST" else request.GET
-        self._values = {name: values.get(name, "") for name in (*_KEPT, "after", "seen", "changed")}
+        self._values = {name: values.get(name, "") for name in (*_KEPT, "work")}
         self._doing = self._values["do"]
         self._back = reverse("admin:hub_delivery_changelist") + "?" + urlencode(self._filters())
 
     def respond(self) -> HttpResponse:
-        """Ask, or do the next batch."""
+        """Ask, begin, or say how far it has come."""
         if not self._admin.has_operate_permission(self._request):
             raise PermissionDenied
         if self._doing not in (REPLAY, PURGE):
             return redirect(self._back)
-        return self._step() if confirmed(self._request) else self._question()
+        if confirmed(self._request):
+            return self._start()
+        return self._watch() if self._values["work"] else self._question()
 
     def _filters(self) -> dict[str, str]:
         return {name: self._values[name] for name in NAMES if self._values[name]}
@@ -116,52 +118,54 @@ class LettersView:
         if values["age"] in AGES:
             yield f"{_('age')}: {AGES[values['age']][0]}"
 
-    def _step(self) -> HttpResponse:
-        letters = letters_of(self._values, doing=self._doing)
-        cursor = _cursor(self._values["after"])
-        actor = Actor.of(self._request.user)
-        replaying = self._doing == REPLAY
-        batch = replay_batch(letters, cursor, by=actor.name) if replaying else purge_batch(letters, cursor)
-        seen = _number(self._values["seen"]) + batch.seen
-        changed = _number(self._values["changed"]) + batch.changed
-        if batch.changed:
-            verb = "delivery.replayed" if replaying else "delivery.purged"
-            label = str(_("dead letters"))
-            record(current_tenant(), verb, actor=actor, label=label, after={**self._filters(), "count": batch.changed})
-        following = {"after": f"{batch.cursor.created.isoformat()}~{batch.cursor.id}"} if batch.cursor else None
-        return self._progress(seen, changed, following)
+    def _start(self) -> HttpResponse:
+        """The first batch at once, which mostly is all; the rest is a task, and this page may be closed."""
+        tenant_id, values = current_tenant(), self._values
+        total = int(values["total"]) if values["total"].isdecimal() else 0
+        order = Order(
+            doing=self._doing,
+            letters=letters_of(values, doing=self._doing),
+            actor=Actor.of(self._request.user),
+            filters=self._filters(),
+        )
+        now = step(tenant_id, order, Progress(total, 0, 0, done=False, told_at=time.time()))
+        if now.done:
+            messages.success(self._request, self._done_words(now.changed))
+            return redirect(self._back)
+        try:
+            work = begin(tenant_id, order, now)
+        except NotSent:
+            text = _("The queue of background tasks does not answer: the rest stays as it is. Begin again later.")
+            messages.warning(self._request, self._done_words(now.changed))
+            messages.error(self._request, text)
+            return redirect(self._back)
+        watched = urlencode({**self._filters(), "do": self._doing, "work": work})
+        return redirect(f"{self._request.path}?{watched}")
 
-    def _progress(self, seen: int, changed: int, following: dict[str, str] | None) -> HttpResponse:
-        total = max(_number(self._values["total"]), seen)
-        kept = {name: self._values[name] for name in _KEPT if self._values[name]}
-        going = {**kept, "seen": seen, "changed": changed, CONFIRMED: "yes"}
-        words = _("%(count)d deliveries will be sent again.") if self._doing == REPLAY else _("%(count)d deleted.")
+    def _watch(self) -> HttpResponse:
+        """How far the task has come; `part=body` is what the page asks for again and again."""
+        ident = _uuid(self._values["work"])
+        now = progress(current_tenant(), ident) if ident is not None else None
+        if now is None:
+            messages.warning(self._request, _("Nothing is known any more of this piece of work."))
+            return redirect(self._back)
         context: dict[str, Any] = {
             "title": _("Send dead letters again") if self._doing == REPLAY else _("Purge dead letters"),
-            "seen": seen,
-            "total": total,
-            "percent": round(100 * seen / total) if following and total else 100,
-            "fields": [*going.items(), *following.items()] if following else [],
-            "done_words": words % {"count": changed},
+            "now": now,
+            "percent": 100 if now.done or not now.total else round(100 * now.seen / now.total),
+            "done_words": self._done_words(now.changed),
             "back": self._back,
         }
-        if self._request.POST.get("part") == "body":
+        if self._request.GET.get("part") == "body":
             return TemplateResponse(self._request, "console/progress_body.html", context)
-        if not following:
-            messages.success(self._request, context["done_words"])
-            return redirect(self._back)
+        query = self._request.GET.copy()
+        query["part"] = "body"
         page = {**self._admin.admin_site.each_context(self._request), "opts": self._admin.opts, **context}
-        return TemplateResponse(self._request, "console/progress.html", page)
+        return TemplateResponse(self._request, "console/progress.html", {**page, "again": f"?{query.urlencode()}"})
 
-
-def _cursor(text: str) -> Cursor | None:
-    created, _between, ident = text.partition("~")
-    moment, key = parse_datetime(created) if created else None, _uuid(ident)
-    return Cursor(moment, key) if moment is not None and key is not None else None
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdecimal() else 0
+    def _done_words(self, changed: int) -> str:
+        words = _("%(count)d deliveries will be sent again.") if self._doing == REPLAY else _("%(count)d deleted.")
+        return str(words % {"count": changed})
 
 
 def _uuid(text: str) -> UUID | None:

@@ -10,18 +10,17 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.admin import TabularInline
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from hub.console.base import ConsoleAdmin, Form, Rank, _, capitalise, site
 from hub.console.decorators import action, display
-from hub.console.drawing import badge, limit_text, size, small_bar, usage_bar, whole
+from hub.console.drawing import badge, size, small_bar, usage_bar, whole
 from hub.console.tenancy import seat
 from hub.console.trail import trail
 from hub.console.words import METRICS
-from tenants.audit import Actor, changed, record
+from tenants.audit import Actor, record
 from tenants.context import ops_scope
-from tenants.models import AuditEntry, Metric, Plan, PlanQuota, Quota, Tenant
+from tenants.models import AuditEntry, Metric, Plan, Quota, Tenant
 from tenants.plans import change_plan, create_tenant, set_status
 
 AT_A_GLANCE = (Metric.TOKENS_PER_DAY, Metric.SESSIONS, Metric.CONCURRENCY)
@@ -68,51 +67,6 @@ class ReasonForm(Form):
         if moved and not self.instance._state.adding and not cleaned.get("reason"):
             self.add_error("reason", _("Please say why."))
         return cleaned
-
-
-class PlanQuotaInline(TabularInline):  # type: ignore[misc]
-    """A plan's limits."""
-
-    model = PlanQuota
-    extra = 0
-    fields = ("metric", "limit_value", "period", "alert_at")
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """As the plan."""
-        return is_staff(request)
-
-    has_add_permission = has_change_permission = has_delete_permission = has_view_permission
-
-
-class PlanAdmin(ConsoleAdmin):
-    """What classes of tenants may use."""
-
-    view_rank = add_rank = change_rank = Rank.STAFF
-    platform = True
-    list_display = ("name", "slug", "limits")
-    list_prefetch_related = ("quotas",)
-    inlines = (PlanQuotaInline,)
-    ordering = ("id",)
-
-    def get_queryset(self, request: HttpRequest) -> Any:
-        """With the limits that the list shows."""
-        return super().get_queryset(request).prefetch_related("quotas")
-
-    def save_related(self, request: HttpRequest, form: Form, formsets: Any, change: bool) -> None:  # noqa: FBT001
-        """Write down what the limits were and are; tenants keep theirs until they are moved to the plan again."""
-        before = _limits_of(form.instance)
-        super().save_related(request, form, formsets, change)
-        old, new = changed(before, _limits_of(form.instance))
-        old |= {name: str(form.initial.get(name, "")) for name in form.changed_data}
-        new |= {name: str(getattr(form.instance, name)) for name in form.changed_data}
-        if new or not change:
-            kind = "plan.changed" if change else "plan.created"
-            record(None, kind, actor=Actor.of(request.user), subject=form.instance, before=old, after=new)
-
-    @display(description=_("limits"))
-    def limits(self, obj: Plan) -> str:
-        """The limits in one line."""
-        return " · ".join(f"{METRICS[Metric(row.metric)]} {limit_text(row.limit_value)}" for row in obj.quotas.all())
 
 
 class TenantForm(ReasonForm):
@@ -303,9 +257,4 @@ class TenantAdmin(ConsoleAdmin):
         )
 
 
-def _limits_of(plan: Plan) -> dict[str, int]:
-    return dict(PlanQuota.objects.filter(plan=plan).values_list("metric", "limit_value"))
-
-
-site.register(Plan, PlanAdmin)
 site.register(Tenant, TenantAdmin)

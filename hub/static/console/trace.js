@@ -92,20 +92,3 @@ addEventListener("DOMContentLoaded", () => {
   const line = picked && document.querySelector(`[data-turn="${CSS.escape(picked)}"]`);
   if (line) { line.classList.add("line-picked"); line.scrollIntoView({ block: "center" }); }
 });
-
-async function carryOn(box) {
-  // A long operation: one short batch per request, until the server says that nothing is left.
-  let failures = 0;
-  while (box.isConnected && box.querySelector(".progress-running") && failures < 5) {
-    const form = box.querySelector("form");
-    const body = new FormData(form);
-    body.set("part", "body");
-    try {
-      const answer = await fetch(location.pathname, { method: "POST", body, credentials: "same-origin" });
-      if (!answer.ok) throw new Error(String(answer.status));
-      box.innerHTML = await answer.text();
-      failures = 0;
-    } catch { failures += 1; await wait(1000 * failures); }
-  }
-}
-addEventListener("DOMContentLoaded", () => document.querySelectorAll("[data-carry-on]").forEach(carryOn));
