@@ -31,7 +31,7 @@ OPTIONS: Mapping[str, Mapping[str, object]] = {
     "web": {
         "title": "Demo",
         "greeting": "Hello! 你好！\n"
-        "Tell me something and ask for it later: I remember. 告诉我一件事，稍后再问我：我会记得。",
+        "Tell me something and ask for it later: I remember.\n告诉我一件事，稍后再问我：我会记得。",
         "suggestions": "My parcel goes to Canal Street 7.\nWhere does my parcel go?\n"
         "我的包裹寄到运河街 7 号。\n我的包裹寄到哪里？",
     }

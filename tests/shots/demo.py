@@ -49,7 +49,8 @@ class Shop:
     connections: dict[str, Connection] = field(default_factory=dict)
     sessions: list[Session] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
-    """The last turn of each conversation."""
+    """The last turn of each conversation; `looked_up` is the one that used a tool."""
+    looked_up: Turn | None = None
 
 
 def make_shop() -> Shop:
@@ -65,6 +66,7 @@ def make_shop() -> Shop:
             _talk(shop, talk, ago=timedelta(minutes=4 + 37 * number))
         for name, reason, count in REASONS:
             _letters(shop, name, reason, count)
+        Tenant.objects.filter(id=tenant.id).update(start={"away": "yes"})
         for metric, share in USED.items():
             for quota in Quota.objects.filter(metric=metric, limit_value__gt=0):
                 Quota.objects.filter(pk=quota.pk).update(used=int(quota.limit_value * share))
@@ -131,6 +133,8 @@ def _talk(shop: Shop, talk: Talk, *, ago: timedelta) -> None:
             _message(session, turn, seq, at, talk.person, asked)
             answer = _message(session, turn, seq + 1, turn.finished_at or at, "", answered)
             _sent(session, turn, answer, seq)
+            if not isinstance(answered, str) and answered.get("tool_calls"):
+                shop.looked_up = turn
     shop.sessions.append(session)
     shop.turns.append(turn)
 
@@ -185,7 +189,7 @@ def _sent(session: Session, turn: Turn, message: Message, position: int) -> None
 def _letters(shop: Shop, name: str, reason: str, count: int) -> None:
     """Parts that the platform did not take; each with the event that says so."""
     line = shop.connections[name]
-    sessions: Sequence[Session] = [row for row in shop.sessions if row.connection_id == line.id] or shop.sessions
+    sessions: Sequence[Session] = [row for row in shop.sessions[1:] if row.connection_id == line.id]
     for number in range(count):
         session = sessions[number % len(sessions)]
         turn = next(row for row in shop.turns if row.session_id == session.id)

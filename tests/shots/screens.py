@@ -98,6 +98,12 @@ def slack(page: Any, stage: Stage) -> None:
     page.mouse.move(5, 5)
 
 
+def agent(page: Any, stage: Stage) -> None:
+    """The agent's settings, down to the way that its turns take."""
+    admin(f"agents/agent/{stage.shop.agent.id}/change/")(page, stage)
+    page.locator(".agent-extras").evaluate("(part) => part.scrollIntoView({block: 'start'})")
+
+
 SESSION = admin(lambda shop: f"hub/session/{shop.sessions[0].id}/change/")
 SCREENS: Mapping[str, Screen] = {
     "chat": Screen(chat(ORDER, SATURDAY), WIDE),
@@ -112,10 +118,10 @@ SCREENS: Mapping[str, Screen] = {
     "dashboard-phone": Screen(admin("?period=week"), PHONE),
     "start": Screen(admin("start/model/"), WIDE),
     "connection": Screen(slack, TALL),
-    "session": Screen(SESSION, TALL),
-    "trace": Screen(admin(lambda shop: f"hub/turn/{shop.turns[0].id}/change/"), TALL),
+    "session": Screen(SESSION, {"viewport": {"width": 1280, "height": 960}}),
+    "trace": Screen(admin(lambda shop: f"hub/turn/{shop.looked_up.id if shop.looked_up else ''}/change/"), TALL),
     "dead-letters": Screen(admin("hub/delivery/?status=letters"), WIDE),
-    "agent": Screen(admin(lambda shop: f"agents/agent/{shop.agent.id}/change/"), TALL),
+    "agent": Screen(agent, TALL),
     "limits": Screen(admin("tenants/quota/"), WIDE),
     "api": Screen(swagger, WIDE),
 }

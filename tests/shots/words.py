@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-GREETING = "Welcome to Lantern Home\nAsk about lamps, orders and deliveries. 也可以用中文提问。"
+GREETING = "Welcome to Lantern Home\nAsk about lamps, orders and deliveries.\n也可以用中文提问。"
 SUGGESTIONS = "Where is my order?\nDo you deliver on Saturdays?\n可以退货吗？"
 ORDER = "My order 2041 goes to Canal Street 7. I am mostly home on Saturdays."
 NOTED = "Noted: order **2041** goes to Canal Street 7, best on a Saturday."
@@ -13,9 +13,9 @@ OFFERED = """Yes. These times are free this Saturday for Canal Street 7:
 
 | Time | Price | |
 |:-----|------:|:--|
-| 9:00 to 12:00 | 4.90 | leave at the door |
-| 12:00 to 15:00 | 4.90 | in person |
-| 18:00 to 20:00 | 7.50 | in person |
+| 9:00–12:00 | 4.90 | leave at the door |
+| 12:00–15:00 | 4.90 | in person |
+| 18:00–20:00 | 7.50 | in person |
 
 Your lamp is packed already. You can follow it at [your order](https://lantern.example/orders/2041)."""
 ORDER_ZH = "我的订单 2041 寄到运河街 7 号，我一般周六在家。"
@@ -32,7 +32,7 @@ OFFERED_ZH = """可以。这周六送到运河街 7 号有以下时段：
 灯已经打包好了，可以在[订单页](https://lantern.example/orders/2041)查看进度。"""
 SCRIPT: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ORDER: (NOTED, ()),
-    SATURDAY: (OFFERED, ("9:00 to 12:00", "12:00 to 15:00", "In the evening")),
+    SATURDAY: (OFFERED, ("9:00–12:00", "12:00–15:00", "In the evening")),
     ORDER_ZH: (NOTED_ZH, ()),
     SATURDAY_ZH: (OFFERED_ZH, ("上午", "中午", "晚上")),
 }
