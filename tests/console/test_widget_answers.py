@@ -58,7 +58,6 @@ def test_sources_tools_and_replies(house: House, uvicorn_gateway: Gateway) -> No
         send(page, '[[tool name=offer_replies args={"replies":["Yes","Maybe later"]} text="Shall we?"]]')
         page.get_by_role("button", name="Maybe later").click()
         expect(page.locator(".entry.user .body").last).to_have_text("Maybe later")
-        page.locator(f"{DONE}", has_text="word63").wait_for()
         expect(page.get_by_role("button", name="Maybe later")).to_have_count(0)
 
 
@@ -102,7 +101,7 @@ def test_a_gap_is_said(house: House, uvicorn_gateway: Gateway) -> None:  # noqa:
 
         def lead(frame: str) -> None:
             line.send(frame)
-            if " word5" in str(json.loads(frame).get("text", "")):
+            if "word5" in str(json.loads(frame).get("text", "")):
                 line.send(json.dumps({"type": "gap", "text": "and what came after"}))
 
         server.on_message(lead)
