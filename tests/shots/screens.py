@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.console.test_home_browser import standing
 from tests.console.test_widget import site
 from tests.e2e.conftest import brought_up
 from tests.shots.demo import PASSWORD, Shop, make_shop
 from tests.shots.model import Speaker
 from tests.shots.png import reduced
 from tests.shots.words import ORDER, ORDER_ZH, SATURDAY, SATURDAY_ZH
-from tests.support.browser import browsing
+from tests.support.browser import browsing, standing
 
 WIDE: Mapping[str, Any] = {"viewport": {"width": 1280, "height": 800}}
 TALL: Mapping[str, Any] = {"viewport": {"width": 1280, "height": 1240}}
