@@ -7,10 +7,11 @@ from typing import Any, Self
 from uuid import UUID
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
+from tenants.db.pipelining import OneSendPipeline
 from tenants.db.roles import RoleNames
 
 
@@ -55,6 +56,14 @@ class HubConnection(AsyncConnection[Any]):
         super().__init__(*args, **kwargs)
         self.prologue = _Prologue()
         self.cursor_factory = HubCursor
+
+    @asynccontextmanager
+    async def pipeline(self) -> AsyncIterator[AsyncPipeline]:
+        """As psycopg's, but sent in one piece."""
+        if self._pipeline is None:
+            self._pipeline = OneSendPipeline(self)
+        async with super().pipeline() as pipeline:
+            yield pipeline
 
 
 class HubCursor(AsyncCursor[Any]):

@@ -185,3 +185,20 @@ def test_the_pooler_of_these_tests_really_leaks_session_settings(database: Datab
         assert ("seen",) in found
         for _ in range(pooler.size):
             first.execute("SELECT set_config('hub.leak', '', false)")
+
+
+async def test_a_pipeline_sends_once_and_fails_like_any_other(pools: Pools, pair: Pair) -> None:
+    async with pools.app(pair[0]) as conn:
+        async with conn.pipeline():
+            cursors = [await conn.execute("SELECT %s::int", [number]) for number in range(200)]
+            assert await cursors[3].fetchone() == (3,), "what waits is sent when an answer is wanted"
+        assert [await cursor.fetchone() for cursor in cursors[-2:]] == [(198,), (199,)]
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        async with pools.app(pair[0]) as conn, conn.pipeline():
+            await conn.execute("UPDATE quota SET used = 70707")
+            await conn.execute("SELECT 1 / 0")
+            await conn.execute("SELECT 'never'")
+            await conn.execute("COMMIT")
+    async with pools.app(pair[0]) as conn:
+        row = await (await conn.execute("SELECT count(*) FROM quota WHERE used = 70707")).fetchone()
+        assert row == (0,)
