@@ -26,7 +26,7 @@ PROMPT = (
     "and say so when you do not know."
 )
 CONNECTIONS = (("web", "Web chat"), ("api", "HTTP API"))
-# Whoever opens the first chat may speak either language, and what it offers works without a model too: the hub remembers.
+# Whoever opens the first chat may speak either language; what it offers works without a model too: the hub remembers.
 OPTIONS: Mapping[str, Mapping[str, object]] = {
     "web": {
         "title": "Demo",

@@ -1,8 +1,8 @@
 """`python -m tests.benchmarks.bench_page`: how fast the chat page is there, in a headless Chromium over loopback.
 
-A hub of its own. Each run opens the page with an empty cache, then once more with what the first visit left. Figures come
-from the browser's own clocks: navigation and paint timing, long tasks (what they take over 50 ms blocks), the network's
-count of bytes. Usable: the box takes the focus and the line to the hub stands.
+A hub of its own. Each run opens the page with an empty cache, then once more with what the first visit left. Figures
+come from the browser's own clocks: navigation and paint timing, long tasks (what they take over 50 ms blocks), the
+network's count of bytes. Usable: the box takes the focus and the line to the hub stands.
 """
 
 import argparse
@@ -56,10 +56,13 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=7)
     runs = parser.parse_args().runs
     model = ModelServer()
-    with tempfile.TemporaryDirectory(prefix="agent-hub-bench-") as place:
-        with standing(model), brought_up(Path(place), model.url) as up:
-            list(_visits(up.url, 1))  # the hub's own first time
-            found = list(_visits(up.url, runs))
+    with (
+        tempfile.TemporaryDirectory(prefix="agent-hub-bench-") as place,
+        standing(model),
+        brought_up(Path(place), model.url) as up,
+    ):
+        list(_visits(up.url, 1))  # the hub's own first time
+        found = list(_visits(up.url, runs))
     print("| | cold cache | warm cache |\n|---|---|---|")
     for key, name, unit, digits in ROWS:
         cold, warm = ([visit[key] for visit in visits] for visits in zip(*found, strict=True))

@@ -36,7 +36,13 @@ def _starts(now: datetime, grain: int, days: int) -> list[datetime]:
 
 def _row(tenant_id: UUID, ident: UUID | None, grain: int, start: datetime, size: float) -> Rollup:
     wave = 1.1 + math.sin((start.hour - 9) / 24 * math.tau) if grain < 24 else 1.0
-    turns = int(size * grain * wave * (0.45 if start.weekday() > 4 else 1.0) * (1 + 0.2 * math.sin(start.timestamp() / 86_400 / 5)))
+    turns = int(
+        size
+        * grain
+        * wave
+        * (0.45 if start.weekday() > 4 else 1.0)
+        * (1 + 0.2 * math.sin(start.timestamp() / 86_400 / 5))
+    )
     failed = turns // 40 if start.day % 3 == 0 else 0
     counts: dict[str, Any] = {"received": turns + turns // 8, "replies": turns, "turns": turns, "failed": failed}
     counts |= {"sent": turns, "dead": failed // 2, "refused": turns // 90, "input_tokens": turns * 900}

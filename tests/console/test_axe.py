@@ -1,4 +1,4 @@
-"""axe-core over the console's main pages: nothing that it calls serious or critical. Needs `npm ci`, as `.ci/run` does."""
+"""axe-core over the console's main pages: nothing serious or critical. Needs `npm ci`, as `.ci/run` does it."""
 
 from __future__ import annotations
 

@@ -79,10 +79,7 @@ def site(
     )
     ws = hub.replace("http", "ws", 1)
     own = "'self'" if styles else "'none'"
-    policy = (
-        f"default-src 'none'; script-src {hub}; connect-src {hub} {ws}; img-src data: blob: {hub}; "
-        f"style-src {own}"
-    )
+    policy = f"default-src 'none'; script-src {hub}; connect-src {hub} {ws}; img-src data: blob: {hub}; style-src {own}"
 
     class Shop(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -32,7 +32,7 @@ PROMPT = (
     "Look into memory before you ask for something twice; say so when you do not know."
 )
 USED = {"sessions": 0.46, "tokens_per_day": 0.83, "documents": 0.22, "storage_bytes": 0.97, "concurrency": 0.1}
-"""Shares of the limits, so that every colour of the bars is seen."""
+"""Shares of the limits, so that more than one colour of the bars is seen."""
 REASONS = (
     ("Telegram", "the platform answered 403: bot was blocked by the user", 4),
     ("Order desk", "the platform answered 503 until the time was over", 9),
@@ -166,9 +166,7 @@ def _turn(session: Session, seq: int, at: datetime) -> Turn:
     return turn
 
 
-def _message(
-    session: Session, turn: Turn, seq: int, at: datetime, name: str, said: str | Mapping[str, Any]
-) -> Message:
+def _message(session: Session, turn: Turn, seq: int, at: datetime, name: str, said: str | Mapping[str, Any]) -> Message:
     body = Body(sender_name=name, **({"text": said} if isinstance(said, str) else dict(said)))
     role, status = ("user", "accepted") if name else ("assistant", "final")
     row = Message(id=uuid7(), tenant_id=session.tenant_id, session=session, seq=seq, role=role, status=status)
