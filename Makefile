@@ -4,7 +4,7 @@ PY := .venv/bin/python
 PACKAGES := hub channels_adapters agents memory tenants tests
 PYTEST_ARGS ?= -n 2 --dist loadgroup -q
 
-.PHONY: run test check bench bench-memory faults soak fuzz bench-peers widget install clean
+.PHONY: run test check bench bench-memory faults soak fuzz bench-peers shots widget install clean
 
 run: install
 	@exec .venv/bin/hub up
@@ -38,6 +38,10 @@ soak: install
 fuzz: install
 	$(PY) -m tests.fuzz
 	REST_EXAMPLES=100 $(PY) -m pytest -q -o timeout=3600 -k promises tests/edges/test_rest_generated.py
+
+# The pictures of docs/images; ONLY="chat trace" takes some of them. Needs Chromium.
+shots: install
+	$(PY) -m tests.shots $(ONLY)
 
 # Needs Node 20; everything else does without.
 widget:

@@ -4,6 +4,7 @@ Everything here may run again: what is there is left as it is.
 """
 
 import secrets
+from collections.abc import Mapping
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
@@ -25,6 +26,16 @@ PROMPT = (
     "and say so when you do not know."
 )
 CONNECTIONS = (("web", "Web chat"), ("api", "HTTP API"))
+# Whoever opens the first chat may speak either language; what it offers works without a model too: the hub remembers.
+OPTIONS: Mapping[str, Mapping[str, object]] = {
+    "web": {
+        "title": "Demo",
+        "greeting": "Hello! 你好！\n"
+        "Tell me something and ask for it later: I remember.\n告诉我一件事，稍后再问我：我会记得。",
+        "suggestions": "My parcel goes to Canal Street 7.\nWhere does my parcel go?\n"
+        "我的包裹寄到运河街 7 号。\n我的包裹寄到哪里？",
+    }
+}
 
 
 def seed_demo() -> dict[str, str]:
@@ -61,7 +72,7 @@ def _connection(tenant: Tenant, agent: Agent, *, channel: str, name: str) -> str
     found: Connection | None = Connection.objects.filter(channel=channel).order_by("id").first()
     if found is None:
         found = Connection(tenant=tenant, channel=channel, name=name, agent_id=agent.id)
-        seal_credentials(vault(), found, {})
+        seal_credentials(vault(), found, OPTIONS.get(channel, {}))
         found.save(force_insert=True)
     return str(found.public_id)
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.db.models import F, FloatField
 from django.db.models.functions import Cast, Coalesce
+from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
 from hub.console.words import METRICS
@@ -46,7 +47,11 @@ def is_suspended(seat: Seat | None) -> bool:
 
 
 def _alert(row: Any) -> Alert:
-    values = {"metric": METRICS[Metric(row.metric)], "used": f"{row.used:,}", "limit": f"{row.limit:,}"}
+    values = {"metric": METRICS[Metric(row.metric)], "used": _amount(row, row.used), "limit": _amount(row, row.limit)}
     if row.used + row.reserved >= row.limit:
         return Alert("bad", _("Used up: %(metric)s, %(used)s of %(limit)s.") % values, row.tenant_id)
     return Alert("warn", _("Nearly used up: %(metric)s, %(used)s of %(limit)s.") % values, row.tenant_id)
+
+
+def _amount(row: Any, value: int) -> str:
+    return filesizeformat(value) if row.metric == Metric.STORAGE_BYTES else f"{value:,}"

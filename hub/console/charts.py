@@ -12,6 +12,8 @@ WIDTH: Final = 1000.0
 HEIGHT: Final = 200.0
 GAP: Final = 0.28
 LABELS: Final = 6
+FEWER: Final = 4
+SHORT: Final = 6
 LEAST: Final = 4
 """The lowest top of counted things, so that each tick is a whole number."""
 
@@ -148,7 +150,8 @@ def _chart(
         Box(round(step * n, 1), 0, round(step, 1), HEIGHT, hint=_hint(label, lines, texts))
         for n, (label, texts) in enumerate(rows)
     ]
-    every = max(1, math.ceil(len(labels) / LABELS))
+    most = LABELS if max(map(len, labels), default=0) <= SHORT else FEWER
+    every = max(1, math.ceil(len(labels) / most))
     return Chart(
         title=title,
         caption=caption,

@@ -3,10 +3,6 @@
 SHOTS names a folder for looks.
 """
 
-import asyncio
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,33 +11,11 @@ from playwright.sync_api import expect
 from tests.console.activity import make_activity
 from tests.console.test_browser import SHOTS, log_in, shot
 from tests.console.world import World
-from tests.support.browser import browsing, chromium, served
+from tests.support.browser import browsing, chromium, served, standing
 from tests.support.model_server import ModelServer
 from tests.support.platforms.slack import FakeSlack
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-
-@contextmanager
-def standing(*servers: Any) -> Iterator[None]:
-    """Asynchronous servers beside a synchronous browser."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-
-    def run(work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, loop).result(20)
-
-    for server in servers:
-        run(server.__aenter__())
-    try:
-        yield
-    finally:
-        for server in servers:
-            run(server.__aexit__(None, None, None))
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(timeout=5)
-        loop.close()
 
 
 @pytest.fixture

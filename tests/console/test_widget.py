@@ -68,25 +68,27 @@ def shot(page: Any, name: str) -> None:
 
 
 @contextmanager
-def site(hub: str, public_id: str, more: str = "") -> Iterator[str]:
+def site(
+    hub: str, public_id: str, more: str = "", *, page: str = "<main><h1>A shop</h1></main>", styles: str = ""
+) -> Iterator[str]:
     """A page of somebody else, with a strict policy and styles that must not leak in; its origin."""
     script = f'<script src="{hub}/widget.js" data-connection="{public_id}" {more}></script>'
     body = (
         '<!doctype html><html lang="en"><title>Shop</title><link rel="icon" href="data:,">'
-        f"<main><h1>A shop</h1></main>{script}</html>"
+        f"{'<link rel=stylesheet href=/style.css>' if styles else ''}{page}{script}</html>"
     )
     ws = hub.replace("http", "ws", 1)
-    policy = (
-        f"default-src 'none'; script-src {hub}; connect-src {hub} {ws}; img-src data: blob: {hub}; style-src 'none'"
-    )
+    own = "'self'" if styles else "'none'"
+    policy = f"default-src 'none'; script-src {hub}; connect-src {hub} {ws}; img-src data: blob: {hub}; style-src {own}"
 
     class Shop(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
+            kind, found = ("css", styles) if self.path == "/style.css" else ("html", body)
+            self.send_header("Content-Type", f"text/{kind}; charset=utf-8")
             self.send_header("Content-Security-Policy", policy)
             self.end_headers()
-            self.wfile.write(body.encode())
+            self.wfile.write(found.encode())
 
         def log_message(self, *args: object) -> None:
             pass

@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +67,13 @@ def model_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def up(model_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """`hub up` on a folder of its own, ready to be used."""
-    folder = tmp_path_factory.mktemp("up")
+    with brought_up(tmp_path_factory.mktemp("up"), model_url) as found:
+        yield found
+
+
+@contextmanager
+def brought_up(folder: Path, model_url: str, **changes: str) -> Iterator[Up]:
+    """`hub up` with its data in this folder, until the block ends."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -79,6 +86,7 @@ def up(model_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]
         "HUB_LLM_MODEL": "scripted",
         "HUB_EGRESS_ALLOW": "127.0.0.0/8",
         "HUB_DRAIN": "2",
+        **changes,
     }
     log = (folder / "log").open("w+")
     process = subprocess.Popen(

@@ -63,9 +63,9 @@ def test_the_admin_shows_the_conversation(up: Up) -> None:
         page.fill("input[name=password]", up.password)
         page.keyboard.press("Enter")
         page.locator("#tenant-choice").click()
-        page.locator("#tenant-choice").press_sequentially("demo")
+        page.locator("#tenant-choice").press_sequentially("Demo")
         with page.expect_navigation():
-            page.locator("#tenant-list [role=option]", has_text="Demo").click()
+            page.locator("#tenant-list [role=option]", has_text="Demo").first.click()
         page.goto(f"{up.url}/admin/hub/session/")
         page.locator("a", has_text="A visible sentence").first.click()
         page.get_by_text("A visible answer.").first.wait_for()

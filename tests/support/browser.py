@@ -1,5 +1,6 @@
 """A real Chromium, where there is one, and Django served on a socket."""
 
+import asyncio
 import os
 import shutil
 import threading
@@ -80,3 +81,25 @@ def served() -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join(timeout=5)
+
+
+@contextmanager
+def standing(*servers: Any) -> Iterator[None]:
+    """Asynchronous servers beside a synchronous browser."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    def run(work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(20)
+
+    for server in servers:
+        run(server.__aenter__())
+    try:
+        yield
+    finally:
+        for server in servers:
+            run(server.__aexit__(None, None, None))
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(timeout=5)
+        loop.close()
