@@ -159,6 +159,8 @@ class Assembly:
             vault=self._vault,
             recent=self._recent,
             places=self._places,
+            # Where turns run too, two writers would only wait for each other's quota rows.
+            lanes=2 if self._settings.role == "gateway" else 1,
         )
 
     def _outbox(self, connections: Connections, settler: Settler) -> Outbox:

@@ -40,13 +40,23 @@ AWAY = (psycopg.OperationalError, psycopg.errors.TransactionTimeout, PoolTimeout
 class Inbox:
     """One per process. `leased` gets turns that the accept leased to this process, `due` sessions that wait."""
 
-    def __init__(self, *, acceptor: Acceptor, settler: Settler, vault: Vault, recent: Recent, places: Places) -> None:
+    def __init__(
+        self,
+        *,
+        acceptor: Acceptor,
+        settler: Settler,
+        vault: Vault,
+        recent: Recent,
+        places: Places,
+        lanes: int = 1,
+    ) -> None:
+        """`lanes`: writers side by side. One fills larger batches, two fill one while the other is written."""
         self._acceptor = acceptor
         self._settler = settler
         self._vault = vault
         self.rows = Rows(vault, recent, places)
         self._places = places
-        self._batcher: Batcher[Accept, Accepted | None] = Batcher(self._write, lanes=1)
+        self._batcher: Batcher[Accept, Accepted | None] = Batcher(self._write, lanes=lanes)
         self._placed: dict[UUID, Callable[[Accepted], None]] = {}
         self.runner: Callable[[], UUID | None] = lambda: None
         """The worker id of a local runner with room for a turn, or None."""

@@ -1,5 +1,6 @@
 """Asynchronous connections by role. Each block is one transaction; its first statement carries the stamp with it."""
 
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -39,6 +40,12 @@ LIMITS: Mapping[str, PoolLimits] = {
 
 # The same few statements for ever, each by key. Planned anew they cost more than they do (3 ms for the accept), and a
 # plan made while the tables were small would read them whole until the next ANALYZE.
+# For the same reason plans are made anew now and then, soon after a connection was opened and more and more seldom: one
+# made for tables of a few pages takes whichever index holds the tenant, and reads all that the tenant has. Turns cost
+# three times as much then, until autovacuum's first ANALYZE makes the server forget such a plan by itself.
+_REPLAN = "DISCARD PLANS"
+FIRST_REPLAN_SECONDS = 2.0
+LAST_REPLAN_SECONDS = 300.0
 _STEADY_PLANS: Mapping[str, str] = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
 
 
@@ -56,6 +63,17 @@ class HubConnection(AsyncConnection[Any]):
         super().__init__(*args, **kwargs)
         self.prologue = _Prologue()
         self.cursor_factory = HubCursor
+        self._replan_wait = FIRST_REPLAN_SECONDS
+        self._replan_at = time.monotonic() + self._replan_wait
+
+    def plans_are_old(self) -> bool:
+        """Whether statements are to be planned anew now; says so once."""
+        now = time.monotonic()
+        if now < self._replan_at:
+            return False
+        self._replan_wait = min(2 * self._replan_wait, LAST_REPLAN_SECONDS)
+        self._replan_at = now + self._replan_wait
+        return True
 
     @asynccontextmanager
     async def pipeline(self) -> AsyncIterator[AsyncPipeline]:
@@ -176,7 +194,7 @@ class Pools:
         async with self._pools["app"].connection() as conn:
             try:
                 async with conn.pipeline():
-                    for query, params in self._prologue("app", {"hub.tenant_id": str(tenant_id)}):
+                    for query, params in self._prologue(conn, "app", {"hub.tenant_id": str(tenant_id)}):
                         await conn.execute(query, params or None)
                     cursors = [await conn.execute(query, params) for query, params in questions]
                     await conn.execute("COMMIT")
@@ -216,6 +234,8 @@ class Pools:
                 yield conn
         else:
             async with self._pools[role].connection() as conn:
+                if conn.plans_are_old():
+                    await conn.execute(_REPLAN)
                 yield conn
 
     async def direct(self) -> AsyncConnection[Any]:
@@ -273,9 +293,11 @@ class Pools:
             "transaction_timeout": str(limits.transaction_ms),
         }
 
-    def _prologue(self, role: str, stamp: Mapping[str, str]) -> list[tuple[str, Sequence[str]]]:
+    def _prologue(self, conn: HubConnection, role: str, stamp: Mapping[str, str]) -> list[tuple[str, Sequence[str]]]:
         settings = {**(self._settings(role) if self._local else {}), **stamp}
         statements: list[tuple[str, Sequence[str]]] = [("BEGIN", ())]
+        if conn.plans_are_old():
+            statements.append((_REPLAN, ()))
         if settings:
             calls = ", ".join("set_config(%s, %s, true)" for _ in settings)
             statements.append((f"SELECT {calls}", [text for pair in settings.items() for text in pair]))
@@ -284,7 +306,7 @@ class Pools:
     @asynccontextmanager
     async def _transaction(self, role: str, stamp: Mapping[str, str]) -> AsyncIterator[HubConnection]:
         async with self._pools[role].connection() as conn:
-            conn.prologue.statements = self._prologue(role, stamp)
+            conn.prologue.statements = self._prologue(conn, role, stamp)
             try:
                 yield conn
             except BaseException:  # cancelled too: the connection goes back without an open transaction

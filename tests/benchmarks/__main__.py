@@ -63,6 +63,8 @@ async def measure(names: set[str]) -> list[Figure]:
 async def _with_hub(world: World, hub: Hub, names: set[str], found: list[Figure]) -> None:
     if "S11b" in names:
         found += [suites_more.resident(hub), suites_more.warm_state()]
+    if names & {*TURNS, *STREAMS, *SOCKETS}:
+        await suites.settled(world, hub)
     if names & TURNS:
         await _part(found, suites.turns(world, hub), "S3 S4")
     if names & STREAMS:

@@ -6,6 +6,7 @@ import os
 import struct
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ from tests.benchmarks.callbacks import Callbacks
 from tests.benchmarks.wire import spread
 
 ANSWER_SECONDS = 20.0
+OF_ONE_VISITOR = 20
 _HELD: list["Socket"] = []
 """Sockets of `idle`, kept open until the next job asks for none."""
 
@@ -150,17 +152,17 @@ class _Watching:
     """What the watchers of one session hear; lateness is against the first that got the same words."""
 
     def __init__(self) -> None:
-        self.seen: dict[str, float] = {}
+        self.seen: dict[tuple[int, str], float] = {}
         self.late: list[float] = []
         self.answered = 0
         self._most = 0
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def heard(self, message: dict[str, Any]) -> None:
-        """Something came at one of them."""
+    def heard(self, group: int, message: dict[str, Any]) -> None:
+        """Something came at one of a visitor's."""
         if message["type"] == "delta":
             now = time.perf_counter()
-            self.late.append(now - self.seen.setdefault(message["cursor"], now))
+            self.late.append(now - self.seen.setdefault((group, message["cursor"]), now))
         elif message["type"] == "error":
             self.lost(message["code"])
         elif message["type"] == "message" and message["message"]["role"] == "assistant":
@@ -185,22 +187,26 @@ class _Watching:
                 raise TimeoutError(f"{self.answered} of {self._most} answers, {len(self.late)} deltas") from None
 
 
-async def broadcast(_: Callbacks, options: dict[str, Any]) -> dict[str, Any]:
-    """`count` sockets of one visitor watch its answers."""
+async def _watched(options: dict[str, Any]) -> list[Socket]:
+    """As many sockets as one visitor may have open, all on its session, which has an answer already."""
     first, welcome = await _open(options["port"], options["path"])
-    cursor = await _first_answer(first)
-    hello = {"token": welcome["token"], "cursor": cursor}
-    sockets = [first]
-    for _batch in range(options["count"] // 50):
-        opened = await asyncio.gather(*(_open(options["port"], options["path"], **hello) for _n in range(50)))
-        sockets += [socket for socket, _welcome in opened]
-    watching = _Watching()
-    for socket in sockets:
-        socket.heard, socket.lost = watching.heard, watching.lost
+    hello = {"token": welcome["token"], "cursor": await _first_answer(first)}
+    more = (_open(options["port"], options["path"], **hello) for _ in range(OF_ONE_VISITOR - 1))
+    return [first, *(socket for socket, _welcome in await asyncio.gather(*more))]
+
+
+async def broadcast(_: Callbacks, options: dict[str, Any]) -> dict[str, Any]:
+    """`count` sockets, each visitor's twenty watching its answers."""
+    groups = [await _watched(options) for _ in range(options["count"] // OF_ONE_VISITOR)]
+    sockets, watching = [socket for group in groups for socket in group], _Watching()
+    for number, group in enumerate(groups):
+        for socket in group:
+            socket.heard, socket.lost = partial(watching.heard, number), watching.lost
     begun = time.perf_counter()
     try:
         for number in range(options["turns"]):
-            first.say(type="say", client_id=f"b{number}", text="Please tell me more about that.")
+            for group in groups:
+                group[0].say(type="say", client_id=f"b{number}", text="Please tell me more about that.")
             await watching.all_answered(len(sockets))
     finally:
         elapsed = time.perf_counter() - begun

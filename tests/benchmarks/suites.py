@@ -32,19 +32,32 @@ async def model(world: World, **plan: Any) -> None:
     await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=5).read())
 
 
+async def settled(world: World, hub: Hub) -> None:
+    """A hub that has had its first turns, loaded its sentence model, and done what beat asks for at a start."""
+    await model(world)
+    options = {"paths": world.rows["paths"], "expects": EXPECTS, "seconds": 1.0, "port": hub.port, "slots": 8}
+    await world.load.run("turns", secret=SECRET, **options)
+    async with asyncio.timeout(60):
+        while not list(world.folder.rglob("*.onnx")):
+            await asyncio.sleep(0.5)
+    await asyncio.sleep(8.0)
+
+
 async def ingest(world: World, hub: Hub) -> list[Figure]:
     """S1, S2: the gateway alone."""
     posts: dict[str, Any] = {"conversations": 2000, "connections": 64, "seconds": SECONDS}
     raws, ours = list[Window](), list[Window]()
     async with world.raw() as (raw, port):
         others = (raw.pid, hub.pid)
+        # Before the flood: the disk is busy with that for a while afterwards, and a commit waits for the disk.
+        options = {"conversations": 2000, "connections": 64, "seconds": 3.0, "rate": 200, "paths": world.rows["paths"]}
+        await world.load.run("paced", secret=SECRET, port=hub.port, **{**options, "seconds": 1.0})
+        paced = await window(world, "paced", pid=hub.pid, port=hub.port, others=others, **options)
         for _ in range(ROUNDS):
-            options: dict[str, Any] = {**posts, "paths": ["/x"], "prepared": 100_000}
+            options = {**posts, "paths": ["/x"], "prepared": 100_000}
             raws.append(await window(world, "webhooks", pid=raw.pid, port=port, others=others, **options))
             options = {**posts, "paths": world.rows["paths"], "prepared": 30_000}
             ours.append(await window(world, "webhooks", pid=hub.pid, port=hub.port, others=others, **options))
-        options = {"conversations": 2000, "connections": 64, "seconds": 3.0, "rate": 200, "paths": world.rows["paths"]}
-        paced = await window(world, "paced", pid=hub.pid, port=hub.port, others=others, **options)
     best, yard = quiet(ours), quiet(raws)
     refused = sum(count for one in ours for status, count in one.figures["statuses"].items() if status != "200")
     note = f"{_load(best)}; CPU us/op: {best.shares}; not 200: {refused}"

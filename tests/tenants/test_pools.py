@@ -6,7 +6,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from tenants.db.pools import PoolLimits, Pools
+from tenants.db.pools import HubConnection, PoolLimits, Pools
 from tests.conftest import Database
 from tests.tenants.pooler import PORT, Pooler
 from tests.tenants.support import Table
@@ -202,3 +202,23 @@ async def test_a_pipeline_sends_once_and_fails_like_any_other(pools: Pools, pair
     async with pools.app(pair[0]) as conn:
         row = await (await conn.execute("SELECT count(*) FROM quota WHERE used = 70707")).fetchone()
         assert row == (0,)
+
+
+async def test_plans_are_made_anew_and_more_and_more_seldom(
+    pools: Pools, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenants.db.pools.FIRST_REPLAN_SECONDS", 0.0)
+    asked = "SELECT count(*) FROM quota WHERE tenant_id = %s"
+    for _ in range(5):  # the first of a connection discards, the others keep
+        async with pools.app(pair[0]) as conn:
+            cursor = await conn.execute(asked, (pair[0],), prepare=True)
+            assert await cursor.fetchone() is not None
+        async with pools.statement("ingest") as conn:
+            await conn.execute("SELECT 1", prepare=True)
+        assert await pools.look(pair[0], (asked, (pair[0],)))
+    connection = HubConnection.__new__(HubConnection)
+    connection._replan_wait, connection._replan_at = 2.0, 0.0
+    assert [connection.plans_are_old() for _ in range(2)] == [True, False]
+    connection._replan_at = 0.0
+    assert connection.plans_are_old()
+    assert connection._replan_wait == 8.0
