@@ -44,8 +44,8 @@ LIMITS: Mapping[str, PoolLimits] = {
 # made for tables of a few pages takes whichever index holds the tenant, and reads all that the tenant has. Turns cost
 # three times as much then, until autovacuum's first ANALYZE makes the server forget such a plan by itself.
 _REPLAN = "DISCARD PLANS"
-FIRST_REPLAN_SECONDS = 2.0
-LAST_REPLAN_SECONDS = 300.0
+FIRST_REPLAN_SECONDS = 1.0
+LAST_REPLAN_SECONDS = 20.0
 _STEADY_PLANS: Mapping[str, str] = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
 
 
