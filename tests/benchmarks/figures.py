@@ -53,14 +53,14 @@ class Window:
         return ", ".join(f"{name} {value / self.figures['count'] * 1e6:.0f}" for name, value in parts if value > 0)
 
 
-CALM = 0.05
-"""Processors that others may use more than in the calmest window."""
+CALM = 5.0
+"""Percent of a processor that others may use more than in the calmest window."""
 
 
 def quiet(windows: Sequence[Window]) -> Window:
     """The middle one, by processor time, of the windows with little foreign load: what others do is not our figure."""
-    least = min(window.cost.foreign for window in windows)
-    calm = sorted((one for one in windows if one.cost.foreign <= least + CALM), key=lambda one: one.cpu)
+    least = min(window.cost.foreign_percent for window in windows)
+    calm = sorted((one for one in windows if one.cost.foreign_percent <= least + CALM), key=lambda one: one.cpu)
     return calm[len(calm) // 2]
 
 

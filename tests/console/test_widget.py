@@ -347,6 +347,18 @@ def test_a_message_is_changed_and_said_again(address: str) -> None:
         assert page.locator(".entry.user").count() == 2
 
 
+def test_a_text_that_is_too_long_is_kept_whole_and_said_to_be_so(address: str) -> None:
+    pasted = "word " * 8_000
+    with browsing() as page:
+        page.goto(address)
+        page.wait_for_selector(ONLINE)
+        page.fill("#text", pasted)
+        page.keyboard.press("Enter")
+        page.get_by_text("too long").wait_for()
+        assert page.input_value("#text") == pasted
+        assert page.locator(".entry.user").count() == 0
+
+
 def test_a_turn_that_failed_is_tried_again(address: str) -> None:
     with browsing() as page:
         page.goto(address)

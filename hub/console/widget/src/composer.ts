@@ -6,6 +6,8 @@ import type { Attachment, Message, Uploading } from "./types.js";
 import { accepts, upload, UploadError, type Upload } from "./uploads.js";
 import type { Words } from "./words.js";
 
+/** Of one message, as the protocol has it; what is pasted beyond it stays in the box, for its writer to cut. */
+const MOST_CHARS = 32_000;
 const MOST_BYTES = 60_000; // a frame holds 64 KiB
 const MOST_HEIGHT = 200;
 
@@ -46,7 +48,6 @@ export class Composer {
     this.text = h("textarea", {
       id: "text",
       rows: 1,
-      maxlength: 32000,
       autocomplete: "off",
       placeholder: say("placeholder"),
       "aria-label": say("label"),
@@ -130,7 +131,7 @@ export class Composer {
     const words = this.text.value.trim();
     const files = this.#files.flatMap((chip) => chip.file ?? []);
     if ((!words && !files.length) || files.length < this.#files.length || this.text.disabled) return;
-    const long = new TextEncoder().encode(JSON.stringify(words)).length > MOST_BYTES;
+    const long = words.length > MOST_CHARS || new TextEncoder().encode(JSON.stringify(words)).length > MOST_BYTES;
     this.#hint.textContent = this.words.say(long ? "long" : "hint");
     this.#hint.classList.toggle("bad", long);
     if (long || !this.acts.send(words, files, this.#edits)) return;
