@@ -135,6 +135,24 @@ def test_secrets_come_back_masked_and_stay(acme: World, login: Login) -> None:
     assert (stored["token"], stored["secret_token"]) == ("1:abc", "louder")
 
 
+def test_credentials_that_no_key_opens_are_asked_for_again(acme: World, login: Login) -> None:
+    from hub.models import Connection
+    from tenants.context import tenant_scope
+
+    with tenant_scope(acme.tenant.id):
+        row = Connection.objects.filter(channel="slack").first() or Connection.objects.first()
+        assert row is not None
+        sealed = bytes(row.secrets)
+        Connection.objects.filter(id=row.id).update(secrets=b"\x01" + sealed[:-1])
+    try:
+        page = login(acme.users["owner"]).get(f"/admin/hub/connection/{row.id}/change/")
+        assert page.status_code == 200
+        assert "cannot be opened" in page.text
+    finally:
+        with tenant_scope(acme.tenant.id):
+            Connection.objects.filter(id=row.id).update(secrets=sealed)
+
+
 def test_a_connection_is_made_from_its_channels_form(acme: World, login: Login) -> None:
     from hub.models import Connection
     from tenants.context import tenant_scope

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -27,6 +28,7 @@ from hub.pipeline.operating import note
 from hub.pipeline.reading import vault
 from tenants.audit import Actor, record
 from tenants.context import current_tenant
+from tenants.errors import KeyUnavailable, Tampered
 
 TREATMENT = ("burst", "debounce_ms", "on_unknown", "delivery_window")
 
@@ -104,7 +106,9 @@ class ConnectionAdmin(ConsoleAdmin):
             raise Http404
         if not self._may(request, Rank.OPERATOR):
             raise PermissionDenied
-        values = open_credentials(vault(), row)
+        values = _stored(request, row)
+        if values is None:
+            return HttpResponseRedirect(reverse("admin:hub_connection_change", args=[row.id]))
         if request.POST.get("action") == "install" and can_install(kind):
             asked = install_webhook(row, values, _address(row, kind))
         else:
@@ -125,7 +129,7 @@ class ConnectionAdmin(ConsoleAdmin):
         """The form of the row's channel."""
         adapter = _adapter(obj.channel) if obj else _chosen(request)
         if adapter is not None and self._may(request, Rank.OPERATOR):
-            stored = open_credentials(vault(), obj) if obj else {}
+            stored = (_stored(request, obj) if obj else None) or {}
             kwargs["form"] = form_for(adapter, stored)
         return super().get_form(request, obj, change, **kwargs)
 
@@ -217,6 +221,18 @@ class ConnectionAdmin(ConsoleAdmin):
 def channel_name(kind: AdapterType) -> str:
     """What a channel is called in the reader's language."""
     return str(CHANNELS.get(kind.slug, kind.name))
+
+
+def _stored(request: HttpRequest, row: Connection) -> dict[str, Any] | None:
+    """The credentials, or None with a word to the operator where the hub's keys do not open them."""
+    try:
+        return open_credentials(vault(), row)
+    except (KeyUnavailable, Tampered):
+        text = _(
+            "The stored credentials cannot be opened with the hub's keys. Enter them again, or bring back the key."
+        )
+        messages.error(request, text)
+        return None
 
 
 def _adapter(slug: str) -> AdapterType | None:
