@@ -40,7 +40,8 @@ ON CONFLICT (id) DO UPDATE SET seen_at = now()
 
 # A restarted server has dropped every lock; workers get three seconds to take theirs again. Otherwise a row without
 # its lock is a dead worker at once: the lock is taken before the row is shown. What it held is dated back, because work
-# that is just due is left to the preferred runner for a moment, and here that one is gone.
+# that is just due is left to the preferred runner for a moment, and here that one is gone. A statement that was on its
+# way when its process died is carried out all the same, maybe after the scan: what a holder without a row has is late.
 _SCAN = """
 WITH dead AS (
     DELETE FROM worker w
@@ -56,6 +57,12 @@ WITH dead AS (
 ), orphaned AS (
     UPDATE delivery d SET due_at = now() FROM dead
     WHERE d.lease_owner = dead.id AND d.status = 'sending' RETURNING d.id
+), late AS (
+    UPDATE session s SET lease_until = now(), due_at = now() - interval '1 second', lease_owner = NULL
+    WHERE s.lease_owner IS NOT NULL AND NOT EXISTS (SELECT 1 FROM worker w WHERE w.id = s.lease_owner)
+), late_sends AS (
+    UPDATE delivery d SET due_at = now()
+    WHERE d.status = 'sending' AND d.due_at > now() AND NOT EXISTS (SELECT 1 FROM worker w WHERE w.id = d.lease_owner)
 )
 SELECT (SELECT count(*) FROM dead), (SELECT count(*) FROM freed), (SELECT count(*) FROM orphaned)
 """

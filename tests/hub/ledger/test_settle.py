@@ -9,6 +9,7 @@ import psycopg
 
 from hub.ledger.claim import Claimed
 from hub.ledger.commit import Committed, Committer, PartRow
+from hub.ledger.leases import Liveness
 from hub.ledger.live import LiveRow, find_live, open_live
 from hub.ledger.settle import Sending, Settle
 from tenants.ids import uuid7
@@ -67,6 +68,18 @@ async def test_a_senders_end_leaves_a_stale_attempt(steps: Steps) -> None:
     assert (taken.delivery_id, taken.stale, taken.attempts) == (first, True, 2)
     assert await steps.settle(first, "sent") is False
     assert isinstance(await steps.settle(first, "unknown", worker=other), Sending)
+
+
+async def test_a_send_whose_holder_has_no_row_is_due_at_the_next_beat(steps: Steps) -> None:
+    """Its process died while the statement that leased it was on its way, and was looked for before that landed."""
+    await _replied(steps, parts=1)
+    waits = "SELECT due_at > now() FROM delivery WHERE status = 'sending'"
+    assert steps.value(waits) is True
+    alive = Liveness(await steps.pools.direct(), worker_id=uuid4(), role="runner")
+    await alive.register()
+    await alive.beat()
+    assert steps.value(waits) is False
+    await alive.leave()
 
 
 async def test_many_claim_each_delivery_once(steps: Steps) -> None:

@@ -32,6 +32,20 @@ async def test_a_vanished_process_is_taken_over_before_its_lease_ends(hub_runtim
     assert hub_runtime.rows("SELECT id FROM worker") == [(hub_runtime.runtime.worker_id,)]
 
 
+async def test_what_a_dead_process_still_committed_is_freed_too(hub_runtime: World) -> None:
+    """Its row is gone already; without it nobody would look for what it holds before the lease ends."""
+    second = await hub_runtime.another(lease_seconds=60.0)
+    hub_runtime.model.script(Plan(kind="hang"))
+    await hub_runtime.say("hello", runtime=second)
+    await hub_runtime.until(lambda: hub_runtime.model.calls)
+    await _vanish(second)
+    hub_runtime.rows(
+        "UPDATE session SET lease_owner = gen_random_uuid(), lease_until = now() + interval '1 hour',"
+        " due_at = now() + interval '1 hour'"
+    )
+    await hub_runtime.until(lambda: hub_runtime.rows("SELECT status, attempts FROM turn") == [("finished", 2)])
+
+
 async def test_a_process_that_was_taken_for_dead_shows_itself_again(hub_runtime: World) -> None:
     hub_runtime.rows("DELETE FROM worker")
     await hub_runtime.until(lambda: hub_runtime.rows("SELECT id FROM worker") == [(hub_runtime.runtime.worker_id,)])
