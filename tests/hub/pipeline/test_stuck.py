@@ -49,7 +49,10 @@ async def test_a_failed_statement_gives_the_turn_back(hub_runtime: World, end: s
         await hub_runtime.until(lambda: not hub_runtime.value(_WAITING.format("count(*)")), what="the statement ended")
     assert await _answered(hub_runtime) < LEASE_SECONDS + 4.0
     await hub_runtime.quiet()
-    assert hub_runtime.rows("SELECT max(attempts), min(status), max(status) FROM turn") == [(2, "finished", "finished")]
+    # A commit whose connection broke is sent again by the same turn; one that ran out of time is begun anew.
+    attempts = 1 if end == "cut" else 2
+    ended = hub_runtime.rows("SELECT max(attempts), min(status), max(status) FROM turn")
+    assert ended == [(attempts, "finished", "finished")]
     assert hub_runtime.quota("concurrency") == (0, 0)
 
 
@@ -62,8 +65,6 @@ async def test_a_lease_that_cannot_be_given_back_ends_by_itself(hub_runtime: Wor
         await _at_commit(hub_runtime)
         assert hub_runtime.rows(_WAITING.format("pg_terminate_backend(pid)"))
         await hub_runtime.until(lambda: runner.active == 1, what="the turn has ended here, and is not given back")
-    held = "SELECT count(*) FROM session WHERE lease_owner IS NOT NULL"
-    assert hub_runtime.value(held) == 2, "the session still looks held"
     assert await _answered(hub_runtime) < LEASE_SECONDS + 4.0
     await hub_runtime.quiet()
     assert hub_runtime.quota("concurrency") == (0, 0)
