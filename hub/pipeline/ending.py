@@ -111,7 +111,9 @@ class Ending:
             self._outbox.send_soon(_ready(run, committed, parts))
         if run.input is not None:
             crash.point("after_commit.before_cache")
-            self._agents.after_commit([(run.input, result)])
+            # Who changed the session meanwhile, or had it forgotten, wants nothing kept of what this turn began with.
+            if committed.version == result.state.version:
+                self._agents.after_commit([(run.input, result)])
         if result.batch is not None:
             self.summarise(result.batch.key.tenant_id, result.batch.id)
         return committed

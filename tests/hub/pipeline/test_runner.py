@@ -8,6 +8,7 @@ import pytest
 
 from hub.ledger.claim import Claimer
 from hub.pipeline.stream import Cursor
+from memory.redis_cache import buffer_key
 from tests.support.model_plans import Plan
 from tests.support.world import World
 
@@ -225,3 +226,22 @@ async def test_a_freed_slot_goes_to_who_waits_for_it_at_once(
         await hub_runtime.arrive("webhook", f"n{number}", number=number, conversation=f"c{number}")
     await hub_runtime.until(lambda: hub_runtime.value("SELECT count(*) FROM turn WHERE status = 'finished'") == 12)
     assert hub_runtime.quota("concurrency") == (0, 0)
+
+
+async def test_a_turn_that_was_overtaken_keeps_no_copy_of_what_it_knew(hub_runtime: World) -> None:
+    """Somebody wrote into the session, or had it forgotten, while its model spoke: the next turn reads it anew."""
+    hub_runtime.model.script(Plan(kind="text", text="one", first_delay=0.3), Plan(kind="text", text="two"))
+    await hub_runtime.say("hello")
+    await hub_runtime.until(lambda: hub_runtime.model.calls)
+    hub_runtime.rows("UPDATE session SET version = version + 1")
+    await hub_runtime.quiet()
+    [(session_id, version)] = hub_runtime.rows("SELECT id, version FROM session")
+    runtime = hub_runtime.runtime
+    await runtime.memory.settled()
+    name = buffer_key(hub_runtime.tenant_id, session_id)
+    assert not await runtime.redis.exists(name)
+    assert not runtime.agents.warm.holds(session_id, version)
+    await hub_runtime.say("and again")
+    await hub_runtime.quiet()
+    await runtime.memory.settled()
+    assert await runtime.redis.exists(name)
