@@ -18,7 +18,8 @@ FREE_BYTES = 1 << 30
 FREE_SHARE = 0.05
 DUE_SECONDS = 60.0
 BACKUP_DAYS = 7
-PING_SECONDS = 2.0
+PINGS = (1.0, 2.0, 4.0, 8.0)
+"""Seconds to wait for workers' answers, one question after another: a starting or busy one is heard too."""
 
 
 def model(env: Env) -> Finding:
@@ -122,12 +123,12 @@ def _celery(facts: Facts) -> Finding:
 
     waiting = "" if facts.queues.tasks is None else f"; {facts.queues.tasks} tasks wait"
     try:
-        answers = app.control.ping(timeout=PING_SECONDS)
+        answers = next((found for seconds in PINGS if (found := app.control.ping(timeout=seconds))), [])
     except (OperationalError, OSError) as error:
         return bad("celery", f"the broker does not answer: {error}", "check HUB_BROKER_URL or HUB_REDIS_URL")
     if not answers:
         remedy = "start one: HUB_ROLE=worker hub up; until then summaries and upkeep wait"
-        return bad("celery", f"no worker answers within {PING_SECONDS:g} s{waiting}", remedy)
+        return bad("celery", f"no worker answers within {sum(PINGS):g} s{waiting}", remedy)
     return Finding("celery", f"{len(answers)} workers answer{waiting}")
 
 
