@@ -69,7 +69,7 @@ SELECT said, tenant_id, session_id, 2 * k, 'assistant', 'final', '', id, ''::byt
 INSERT INTO delivery (id, tenant_id, session_id, connection_id, turn_id, message_id, position, part_index, final,
     status, attempts, due_at, expires_at, address, part, platform_id, platform_extra, live, receipt, detail, created,
     sent_at)
-SELECT uuidv7(now() - at), tenant_id, session_id, connection_id, id, said, k, 0, true, sent, 1,
+SELECT uuidv7(at - now()), tenant_id, session_id, connection_id, id, said, k, 0, true, sent, 1,
     CASE WHEN sent = 'retry' THEN now() END, at + interval '1 hour', '', '', '', '{}', false, '',
     CASE WHEN sent = 'dead' THEN 'the platform answered 403' ELSE '' END, at, at + interval '1 second' FROM crowd_turn
 """,
@@ -80,7 +80,7 @@ SELECT gen_random_uuid(), tenant_id, 'delivery.dead', session_id, id, '{}', at F
     """
 INSERT INTO usage (id, tenant_id, kind, provider, model, input_tokens, output_tokens, cached_tokens, cost, estimated,
     session_id, turn_id, created_at)
-SELECT uuidv7(now() - at), tenant_id, 'reply', 'openai', 'small', 900, 80, 0, 0.001, false, session_id, id, at
+SELECT uuidv7(at - now()), tenant_id, 'reply', 'openai', 'small', 900, 80, 0, 0.001, false, session_id, id, at
 FROM crowd_turn
 """,
 )
