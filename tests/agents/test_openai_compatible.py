@@ -19,6 +19,7 @@ from agents.providers.sse import ChatStream
 from agents.types import ChatMessage, ModelRoute, ToolSchema
 from tests.support.model_plans import text_frames
 from tests.support.model_server import ModelServer
+from tests.support.patience import PATIENCE
 
 NO_TOOLS = Toolset()
 WEATHER = ToolSchema(name="weather", description="Weather", parameters={"type": "object", "properties": {}})
@@ -107,7 +108,8 @@ async def test_cached_tokens_are_counted(server: ModelServer) -> None:
     ],
 )
 async def test_faults_are_classified(server: ModelServer, text: str, kind: str) -> None:
-    limits = Limits(first_byte=0.15, stall=0.1, total=5)
+    # Only a fault of time may be decided by time: a busy machine must not turn another into a silence.
+    limits = Limits(first_byte=0.15, stall=0.1, total=5) if kind == "timeout" else Limits()
     with pytest.raises(ProviderError) as caught:
         await chat(server, ask(text), limits)
     assert caught.value.kind == kind
@@ -141,7 +143,7 @@ async def test_cancelling_frees_the_models_socket(server: ModelServer) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE):
         while not server.calls[0].closed:
             await asyncio.sleep(0.01)
 

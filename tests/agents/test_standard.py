@@ -13,6 +13,7 @@ from memory.types import Buffer, Policy
 from tests.agents.parts import ListLedger, ListMemory, route, runtime_over, shown, spec, turn
 from tests.support.model_plans import Plan
 from tests.support.model_server import ModelServer
+from tests.support.patience import PATIENCE
 
 POLITE = "Sorry, I cannot answer right now."
 
@@ -247,7 +248,7 @@ async def test_a_stopped_turns_trace_has_its_tools(server: ModelServer, session:
     runtime = runtime_over(session, tools={"wait": Tool(schema=schema, run=wait, effect="none")})
     asked = turn(spec(route(server), tools=["wait"]), "[[tool name=wait]]")
     task = asyncio.create_task(runtime.run(asked, lambda _: None))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await begun.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

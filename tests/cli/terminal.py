@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.patience import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
 # A session whose terminal this is: only then does Ctrl-C reach it.
 OWN_TERMINAL = (
@@ -41,7 +43,7 @@ def hub(*arguments: str, data_dir: Path, **more: str) -> "subprocess.CompletedPr
         env=variables(data_dir, HUB_LOG_FORMAT="json", **more),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=2 * PATIENCE,
     )
 
 
@@ -71,21 +73,21 @@ class Terminal:
     ) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(PATIENCE)
         os.close(self._master)
 
     @property
     def plain(self) -> str:
         return COLOUR.sub("", self.seen)
 
-    def until(self, words: str, *, seconds: float = 30) -> None:
+    def until(self, words: str, *, seconds: float = PATIENCE) -> None:
         """Wait until the terminal has shown these words after those that were waited for before."""
         deadline = time.monotonic() + seconds
         while (found := self.plain.find(words, self._at)) < 0:
             assert self._read(deadline), f"{words!r} never came: {self.plain[-2000:]!r}"
         self._at = found + len(words)
 
-    def end(self, *, seconds: float = 60) -> int:
+    def end(self, *, seconds: float = PATIENCE) -> int:
         """Wait for the end of the command; its exit code."""
         deadline = time.monotonic() + seconds
         while self._read(deadline):

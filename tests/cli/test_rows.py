@@ -31,6 +31,7 @@ from tenants.ids import floor, uuid7
 from tenants.models import Quota
 from tests.cli.conftest import Hub, one_line
 from tests.conftest import Database
+from tests.support.patience import PATIENCE
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -309,7 +310,7 @@ def test_overdue_summaries_are_sent_again(acme: Hub, session: Session, database:
         )
     assert run(upkeep.summaries, slot=1) == 1
     with app.connection_for_read() as broker, broker.SimpleQueue("hub") as queue:
-        message = queue.get(timeout=5)
+        message = queue.get(timeout=PATIENCE)
         message.ack()
     assert message.headers["task"] == "memory.summarise"
     assert message.payload[0] == [str(session.tenant_id), str(batch_id)]
@@ -341,7 +342,7 @@ def test_an_agents_first_api_connection_is_made_once(acme: Hub) -> None:
     together = threading.Barrier(6)
 
     def ask(_: int) -> UUID:
-        together.wait(10)
+        together.wait(PATIENCE)
         try:
             return _find_or_make(runtime, tenant.id, wanted)
         finally:

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from hub.circuits import tell_circuits, told_circuits
 from tenants.redis import connect, connect_sync
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -77,7 +78,7 @@ async def test_each_process_tells_which_models_it_leaves_alone(redis_url: str) -
     client, reader = connect(redis_url), connect_sync(redis_url)
     tellers = [asyncio.create_task(tell_circuits(client, uuid4(), lambda: states)) for _ in range(2)]
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while (found := await asyncio.to_thread(told_circuits, reader)) != {("m1", "https://a.example/v1"): 2}:
                 await asyncio.sleep(0.01)
             states[first] = "closed"

@@ -20,6 +20,7 @@ import psutil
 
 from hub.embedded import Layout, Servers
 from scripts.deploycheck import compose
+from tests.support.patience import PATIENCE
 from tests.support.platforms.webhook import FakeProgram
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -190,7 +191,7 @@ async def answered(gateway: Container, path: str, program: FakeProgram, http: ai
     headers = program.sign(body, now=time.time(), headers={"webhook-id": f"msg_{secrets.token_hex(4)}"})
     async with http.post(gateway.address + path, data=body, headers=headers) as answer:
         assert answer.status < 300, await answer.text()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not program.shown(text):
         assert time.monotonic() < deadline, "no answer"
         await asyncio.sleep(0.05)

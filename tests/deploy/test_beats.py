@@ -12,6 +12,7 @@ from hub import upkeep
 from hub.celery import SLOTS, app
 from hub.schedule import Slots
 from tests.conftest import Database
+from tests.support.patience import PATIENCE
 
 
 @contextmanager
@@ -58,12 +59,12 @@ def test_two_runs_are_kept_apart_when_redis_has_forgotten(clean: Database, redis
 
     def slow() -> int:
         inside.set()
-        assert over.wait(20)
+        assert over.wait(PATIENCE)
         return 1
 
     first = threading.Thread(target=lambda: results.append(run(100, "one", slow)))
     first.start()
-    assert inside.wait(20)
+    assert inside.wait(PATIENCE)
     with Redis.from_url(redis_url) as client:
         client.flushall()
     assert run(100, "two", lambda: 2) == 0  # the slot is free again, the lock is not

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.model_server import ModelServer
+from tests.support.patience import PATIENCE
 
 START_SECONDS = 60.0
 
@@ -58,7 +59,7 @@ def model_url() -> Iterator[str]:
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(PATIENCE)
     yield address[0]
     loop.call_soon_threadsafe(done.set)
     thread.join(10)
@@ -99,10 +100,10 @@ def brought_up(folder: Path, model_url: str, **changes: str) -> Iterator[Up]:
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(30)
+            process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(10)
+            process.wait(PATIENCE)
         log.close()
 
 

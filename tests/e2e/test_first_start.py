@@ -32,7 +32,7 @@ def test_an_answer_streams_and_survives_a_reload(up: Up) -> None:
 
         page.reload()
 
-        page.locator("#log", has_text=LAST).wait_for(timeout=20_000)
+        page.locator("#log", has_text=LAST).wait_for()
         page.wait_for_selector("#log [data-seq='2']")
         said = re.findall(r"word\d+", page.inner_text("#log"))
         assert said == [f"word{number}" for number in range(WORDS)]

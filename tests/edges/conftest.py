@@ -19,6 +19,8 @@ from uuid import UUID
 import orjson
 import pytest
 
+from tests.support.patience import PATIENCE
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 60.0
 
@@ -76,10 +78,10 @@ def running(kind: str, folder: Path, model_url: str, **changes: str) -> Iterator
         if process.poll() is None:
             process.terminate()
             try:
-                process.wait(30)
+                process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait(5)
+                process.wait(PATIENCE)
 
 
 def _await(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:

@@ -13,6 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.edges.conftest import Gateway, House
+from tests.support.patience import PATIENCE
 
 
 class Socket:
@@ -29,7 +30,7 @@ class Socket:
         await self.raw.send(orjson.dumps({"type": kind, **fields}).decode())
 
     async def hear(self) -> dict[str, Any]:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             frame: dict[str, Any] = orjson.loads(await self.raw.recv())
         self.cursor = frame.get("cursor", self.cursor)
         self.token = frame.get("token", self.token)
@@ -302,7 +303,7 @@ async def test_a_conversation_over_events(gateway: Gateway, house: House) -> Non
     async with aiohttp.ClientSession() as http:
         page = Stream(http, gateway, house.connect("web"))
         seen = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             async for frame in page.events():
                 seen.append(frame["type"])
                 if frame["type"] == "welcome":
@@ -320,7 +321,7 @@ async def test_events_resume(gateway: Gateway, house: House) -> None:
         page = Stream(http, gateway, house.connect("web"))
         page.token = (await page.say("long [[normal chunks=30 delay=0.03]]", "a"))["token"]
         deltas = 0
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             async for frame in page.events():
                 deltas += frame["type"] == "delta"
                 if deltas == 3:

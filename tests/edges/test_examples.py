@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from tests.edges.conftest import ROOT, Gateway, House
+from tests.support.patience import PATIENCE
 
 EXAMPLES = ROOT / "docs" / "examples"
 NODE = shutil.which("node")
@@ -22,7 +23,7 @@ async def printed(*command: str) -> str:
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             output, errors = await process.communicate()
     except BaseException:
         process.kill()
@@ -47,7 +48,7 @@ async def test_the_python_client_survives_a_drop(uvicorn_gateway: Gateway, house
     client: Any = module.ChatClient(uvicorn_gateway.url, house.connect("web"))
     await client.say("long [[normal chunks=40 delay=0.05]]")
     deltas, messages = 0, []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         async for frame in client.events():
             deltas += frame["type"] == "delta"
             if deltas == 3 and frame["type"] == "delta":

@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.edges.conftest import Gateway, House, running
 from tests.edges.test_chat import Stream, opened
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 CHATS = 6
@@ -116,7 +117,7 @@ async def test_sigterm_breaks_no_stream(
     key = house.key()
     with ExitStack() as stack:
         first, second = (stack.enter_context(running("uvicorn", tmp_path, model_url)) for _ in range(2))
-        async with proxied(first, second) as front, asyncio.timeout(60):
+        async with proxied(first, second) as front, asyncio.timeout(PATIENCE):
             ready = asyncio.Semaphore(0)
             chats = [asyncio.create_task(chat_through(front, place, ready)) for place in public_ids[:CHATS]]
             streams = [asyncio.create_task(complete(front, key)) for _ in range(3)]
@@ -141,7 +142,7 @@ async def test_an_idle_chat_is_told_to_move_and_a_drained_gateway_is_not_ready(
 ) -> None:
     with running("uvicorn", tmp_path, model_url) as gateway:
         public_id = house.connect("web")
-        async with asyncio.timeout(30), opened(gateway, public_id) as chat, aiohttp.ClientSession() as http:
+        async with asyncio.timeout(PATIENCE), opened(gateway, public_id) as chat, aiohttp.ClientSession() as http:
             await chat.until("welcome")
             page: Any = Stream(http, gateway, public_id)
             heard = [frame["type"] async for frame in _with_signal(page, gateway)]

@@ -32,6 +32,7 @@ from hub.edges.doors import DOORS
 from tests.edges.near import served
 from tests.edges.test_chat import Socket, opened
 from tests.edges.test_rich_chat import said
+from tests.support.patience import PATIENCE
 from tests.support.runtime import hub_runtime, hub_world  # noqa: F401 (fixtures)
 from tests.support.world import World
 
@@ -55,7 +56,7 @@ async def test_a_reader_that_does_not_read_is_let_go_with_its_cursor(
             async with connect(address, sock=slow, max_queue=1) as raw:
                 page = Socket(raw)
                 await page.tell("hello", token=chat.token)
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(PATIENCE):
                     while not any(door._closed for door in DOORS):  # type: ignore[attr-defined]
                         await asyncio.sleep(0.05)
                 with pytest.raises(ConnectionClosed) as caught:
@@ -92,7 +93,7 @@ async def test_silence_is_asked_after_and_ended(
                 assert (await sse.content.readline()).startswith(b"id: 0.0.0")
                 for door in list(DOORS):
                     door.look(time.monotonic() + 27)
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(PATIENCE):
                     while await sse.content.readline() != b": ping\n":
                         pass
             for door in list(DOORS):
@@ -102,7 +103,7 @@ async def test_silence_is_asked_after_and_ended(
 
 
 async def _closed(raw: Any) -> tuple[int, str]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         try:
             while True:
                 await raw.recv()
@@ -130,7 +131,7 @@ async def test_a_connection_holds_only_so_many_doors(
             await two.until("welcome")
             async with http.get(f"{gateway.url}/sse/chat/{public_id}") as answer:
                 assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while len(DOORS):
                 await asyncio.sleep(0.02)
         async with opened(gateway, public_id) as three:

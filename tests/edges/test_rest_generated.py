@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from tests.edges.conftest import Gateway, House, apart
+from tests.support.patience import PATIENCE
 
 SEED = int(os.environ.get("REST_SEED", "1"))
 EXAMPLES = int(os.environ.get("REST_EXAMPLES", "2"))
@@ -67,7 +68,7 @@ def _message(event: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _until(stream: aiohttp.ClientResponse, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         async for line in stream.content:
             if line.startswith(b"data: ") and wanted(event := orjson.loads(line[6:])):
                 return dict(event)

@@ -10,6 +10,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.edges.conftest import Gateway, House
 from tests.edges.test_chat import Socket, Stream, opened
+from tests.support.patience import PATIENCE
 
 LOGO = "data:image/png;base64,iVBORw0KGgo="
 LOOKS: dict[str, Any] = {
@@ -286,7 +287,7 @@ async def test_the_same_words_over_requests(uvicorn_gateway: Gateway, house: Hou
     async with aiohttp.ClientSession() as http:
         page = Stream(http, uvicorn_gateway, house.connect("web"))
         page.token = (await page.say("one [[echo]]", "a"))["token"]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             async for frame in page.events():
                 if frame["type"] == "message" and frame["message"]["role"] == "assistant":
                     break
@@ -295,7 +296,7 @@ async def test_the_same_words_over_requests(uvicorn_gateway: Gateway, house: Hou
         body = {"client_id": "b", "text": "two [[echo]]", "edits": page.messages[0]["id"]}
         async with http.post(f"{page.url}/messages", json=body, headers=page.headers) as answer:
             assert (answer.status, (await answer.json())["seq"]) == (202, 3)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             async for frame in page.events():
                 if frame["type"] == "message" and frame["message"]["role"] == "assistant":
                     break

@@ -19,6 +19,7 @@ from tests.conftest import Database
 from tests.edges.conftest import Gateway, House
 from tests.edges.test_chat import opened
 from tests.edges.test_rich_chat import said
+from tests.support.patience import PATIENCE
 
 OFFICE = "application/vnd.openxmlformats-officedocument."
 PDF = b"%PDF-1.7\n" + b"x" * 300_000
@@ -201,7 +202,7 @@ async def test_space_is_counted_and_given_back(uvicorn_gateway: Gateway, house: 
         change("UPDATE upload SET created = now() - interval '25 hours' WHERE tenant_id = %(tenant)s")
         await _broken_off(uvicorn_gateway, public_id, chat.token)
         await asyncio.to_thread(_collect)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while used() != 1000:  # the broken one is dropped when its server notices
                 await asyncio.sleep(0.05)
         assert (await page.get(f"{page.url}/{kept['upload']}", **page.headers))[1] == b"k" * 1000

@@ -14,6 +14,7 @@ from aiohttp import web
 from standardwebhooks import Webhook
 
 from tests.edges.conftest import Gateway, House, running
+from tests.support.patience import PATIENCE
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
 
@@ -62,7 +63,7 @@ async def test_in_once_and_out_once(gateway: Gateway, house: House, callback: An
     url, body = gateway.url + row.webhook_path, message("hello [[echo]]", ident="m1")
     assert await post(url, body, signed(body)) == (200, {"outcome": "new"})
     assert await post(url, body, signed(body)) == (200, {"outcome": "duplicate"})
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         answer = await callback.get()
     assert "hello" in answer["body"]["data"]["text"] and answer["body"]["data"]["in_reply_to"] == "m1"
     await asyncio.sleep(0.3)
@@ -90,7 +91,7 @@ async def test_an_answer_goes_out_once_in_the_response_or_later(
     started = time.monotonic()
     status, answer = await post(uvicorn_gateway.url + slow.webhook_path, body, signed(body))
     assert (status, answer) == (200, {"outcome": "new"}) and time.monotonic() - started < 3
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         assert (await callback.get())["body"]["data"]["in_reply_to"] == "slow"
 
 
@@ -102,7 +103,7 @@ async def _settled(house: House, number: int) -> list[tuple[str, int]]:
         rows: list[tuple[str, int]] = list(Delivery.objects.order_by("id").values_list("status", "attempts"))
         return rows
 
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + PATIENCE
     while True:
         found: list[tuple[str, int]] = await asyncio.to_thread(house.run, look)
         if len(found) >= number and all(status in ("sent", "unknown", "dead") for status, _ in found):
@@ -130,17 +131,17 @@ async def test_a_gateway_without_turns_answers_in_the_response(
         short = _inline(house, callback, limit=0.6)
         body = message("slow [[normal chunks=12 delay=0.1]]", ident="slow")
         assert (await post(door.url + short, body, signed(body)))[1] == {"outcome": "new"}
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             assert (await callback.get())["body"]["data"]["in_reply_to"] == "slow"
     assert callback.empty()
 
 
 @pytest.mark.parametrize(
-    ("point", "ends", "called"),
+    ("point", "limit", "ends", "called"),
     [
-        ("accept.after_commit", ("sent", 1), 1),
-        ("webhook.before_answer", ("unknown", 2), 0),
-        ("inline.before_settle", ("unknown", 2), 0),
+        ("accept.after_commit", 1.5, ("sent", 1), 1),
+        ("webhook.before_answer", 10.0, ("unknown", 2), 0),
+        ("inline.before_settle", 10.0, ("unknown", 2), 0),
     ],
 )
 async def test_a_gateway_that_dies_with_an_answer_in_hand(
@@ -150,11 +151,12 @@ async def test_a_gateway_that_dies_with_an_answer_in_hand(
     house: House,
     callback: Any,
     point: str,
+    limit: float,
     ends: tuple[str, int],
     called: int,
 ) -> None:
     """Before it took the answer, that is delivered; after it, nobody knows, and the platform's repeat is answered."""
-    path, body = _inline(house, callback, limit=1.5), message("are you there? [[echo]]", ident="q")
+    path, body = _inline(house, callback, limit=limit), message("are you there? [[echo]]", ident="q")
     with running("uvicorn", folder, model_url, HUB_ROLE="gateway", HUB_CRASH_AT=f"{point}:1") as door:
         try:
             await post(door.url + path, body, signed(body))
@@ -235,7 +237,7 @@ async def raw(gateway: Gateway, head: str, *pieces: bytes, pause: float = 0.0) -
 async def test_a_body_that_trickles_is_cut_off(uvicorn_gateway: Gateway, house: House) -> None:
     path = house.connect_row("webhook", secret=SECRET).webhook_path
     head = f"POST {path} HTTP/1.1\nHost: x\nContent-Length: 1000\n\n"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         started = time.monotonic()
         answer = await raw(uvicorn_gateway, head, b"x", b"y")
         assert b" 408 " in answer and 9 < time.monotonic() - started < 13

@@ -16,6 +16,7 @@ import redis
 
 from hub.embedded import FolderInUse, Layout, Servers, postgres, running
 from hub.embedded.processes import recorded
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ async def test_a_killed_server_comes_back(pair: Servers, name: str) -> None:
     watcher = asyncio.create_task(pair.supervise())
     try:
         os.kill(before, signal.SIGKILL)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while pair.pid(name) == before:
                 await asyncio.sleep(0.02)
     finally:
@@ -112,6 +113,8 @@ SUPERVISOR = """
 import sys, time
 from pathlib import Path
 from hub.embedded import Layout, Servers
+
+from tests.support.patience import PATIENCE
 servers = Servers(Layout(Path(sys.argv[1])))
 servers.start()
 print("up", flush=True)

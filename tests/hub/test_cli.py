@@ -17,6 +17,7 @@ import pytest
 from hub.cli.children import Child, Children
 from hub.cli.root import cli
 from hub.embedded import Layout, Servers
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -102,7 +103,7 @@ STUBBORN = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + LO
 
 
 def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not path.exists():
         assert time.monotonic() < deadline, path
         time.sleep(0.02)
@@ -113,7 +114,7 @@ async def test_a_crashed_child_is_started_again_and_stopped_with_the_rest(tmp_pa
     await children.start(child("loyal", tmp_path, LOYAL))
     first = children.pid("loyal")
     os.kill(first, signal.SIGKILL)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while children.pid("loyal") == first:
             await asyncio.sleep(0.02)
     second = children.pid("loyal")

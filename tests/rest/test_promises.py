@@ -12,6 +12,7 @@ import pytest
 from django.test import Client
 
 from tests.rest.test_rest import Api, api
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from tests.console.world import World
@@ -131,12 +132,12 @@ def test_the_same_key_at_the_same_moment_is_refused(acme: World) -> None:
         with tenant_scope(acme.tenant.id), transaction.atomic():
             assert once.begin() is None
             held.set()
-            done.wait(20)
+            done.wait(PATIENCE)
         connections.close_all()
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert held.wait(20)
+    assert held.wait(PATIENCE)
     answer = post(caller, "agents/", {"name": f"h{uuid4().hex[:6]}"}, key)
     done.set()
     thread.join()

@@ -12,6 +12,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import pytest
 
+from tests.support.patience import PATIENCE
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 
@@ -30,16 +32,17 @@ def browsing(*, tolerate: tuple[str, ...] = (), **options: Any) -> Iterator[Any]
 
     Errors that a test means to cause hold one of the words of `tolerate`.
     """
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     path = chromium()
+    expect.set_options(timeout=PATIENCE * 1000)
     problems: list[str] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS), timeout=30_000)
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS), timeout=PATIENCE * 1000)
         page = browser.new_context(
             **{"viewport": {"width": 1360, "height": 900}, "locale": "en-GB", **options}
         ).new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PATIENCE * 1000)
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: _check(request.url, problems))
@@ -80,7 +83,7 @@ def served() -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(timeout=5)
+        thread.join(timeout=PATIENCE)
 
 
 @contextmanager
@@ -91,7 +94,7 @@ def standing(*servers: Any) -> Iterator[None]:
     thread.start()
 
     def run(work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, loop).result(20)
+        return asyncio.run_coroutine_threadsafe(work, loop).result(PATIENCE)
 
     for server in servers:
         run(server.__aenter__())
@@ -101,5 +104,5 @@ def standing(*servers: Any) -> Iterator[None]:
         for server in servers:
             run(server.__aexit__(None, None, None))
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(timeout=5)
+        thread.join(timeout=PATIENCE)
         loop.close()

@@ -23,9 +23,9 @@ from hub.runtime import Runtime
 from tenants.ids import uuid7
 from tests.conftest import Database
 from tests.support.model_server import ModelServer
+from tests.support.patience import PATIENCE
 from tests.support.platforms.base import FakePlatform
 
-DEADLINE = 20.0
 LEASE_SECONDS = 3.0
 CHANNELS = ("webhook", "telegram", "slack", "web", "api")
 
@@ -97,7 +97,7 @@ class World:
         """The first column of the first row, None without one."""
         return self.database.value(query, *values)
 
-    async def until(self, condition: Callable[[], Any], *, seconds: float = DEADLINE, what: str = "") -> Any:
+    async def until(self, condition: Callable[[], Any], *, seconds: float = PATIENCE, what: str = "") -> Any:
         """The condition's first true answer; AssertionError at the deadline."""
         return await until(condition, seconds=seconds, what=what)
 
@@ -155,7 +155,7 @@ def accept_row(tenant_id: UUID, connection_id: UUID, agent_id: UUID, **changes: 
     return Accept(**{**values, **changes})
 
 
-async def until(condition: Callable[[], Any], *, seconds: float = DEADLINE, what: str = "") -> Any:
+async def until(condition: Callable[[], Any], *, seconds: float = PATIENCE, what: str = "") -> Any:
     """Poll a condition (plain or awaitable) until it holds; tests have no better event for what another process did."""
     deadline = time.monotonic() + seconds
     while True:

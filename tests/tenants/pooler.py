@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.support.patience import PATIENCE
+
 PORT = 6432
 _CANCEL, _SSL, _GSS = 80877102, 80877103, 80877104
 
@@ -149,7 +151,7 @@ def running_pooler(*, server_socket: Path, folder: Path, database: str) -> Itera
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(PATIENCE)
     try:
         yield pooler
     finally:

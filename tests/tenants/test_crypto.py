@@ -21,6 +21,7 @@ from tenants.db.rls import Protect
 from tenants.errors import KeyUnavailable, MasterKeyMissing, Tampered
 from tenants.ids import uuid7
 from tests.conftest import Database
+from tests.support.patience import PATIENCE
 
 SUITE_NAMES = ["aes256gcm", "sm4gcm"]
 
@@ -248,7 +249,7 @@ async def test_rotation_under_use(
     old = vault.active_key(tenant, "content")
     new = await rotation.rotate_tenant(pools, vault, tenant, "content", grace_seconds=0.2)
     assert vault.active_key(tenant, "content") == old
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while vault.active_key(tenant, "content") != new:
             await asyncio.sleep(0.02)
             await vault.load(tenant, fresh=True)

@@ -118,7 +118,7 @@ class Steps:
 
     async def blocked(self) -> None:
         """Until some statement waits for a lock."""
-        await until(lambda: self.value("SELECT count(*) FROM pg_locks WHERE NOT granted"), seconds=5.0)
+        await until(lambda: self.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
 
     def statuses(self) -> list[tuple[int, str]]:
         return [tuple(row) for row in self.rows("SELECT position, status FROM delivery ORDER BY position")]

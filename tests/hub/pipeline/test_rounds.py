@@ -31,6 +31,16 @@ async def _moved(world: World) -> None:
     world.rows("UPDATE session SET fence = fence + 1, lease_owner = NULL, due_at = now() - interval '1 s'")
 
 
+def _unaware(world: World) -> None:
+    """The first process does not learn in time that its leases are gone, as one that stood still would not."""
+    keeper: Any = world.runtime.runner and world.runtime.runner._keeper
+
+    async def renew(held: Any) -> set[Any]:
+        return {session_id for session_id, _ in held}
+
+    keeper._leases.renew = renew
+
+
 def _asked(world: World) -> list[int]:
     """How many tool results each model call was shown."""
     return [sum(m["role"] == "tool" for m in call.body["messages"]) for call in world.model.calls]
@@ -65,6 +75,7 @@ async def test_a_late_round_of_a_lost_lease_is_refused(hub_runtime: World) -> No
     done: list[str] = []
     await hub_runtime.another(role="runner")
     _counting(hub_runtime, done, effect="once")
+    _unaware(hub_runtime)
     slow = Plan(kind="tool", name="count", first_delay=1.0)
     hub_runtime.model.script(slow, ASKED, Plan(kind="text", text="Once."))
     said = await hub_runtime.say("count for me")

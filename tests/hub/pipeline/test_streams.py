@@ -11,6 +11,7 @@ from agents.types import TextDelta
 from hub.pipeline.stream import MOST_EVENTS, Chunk, Cursor, Running, StreamEvent, TooSlow, Watch
 from hub.pipeline.streams import Streams
 from tests.support.model_plans import Plan
+from tests.support.patience import PATIENCE
 from tests.support.world import World
 
 TENANT, SESSION = uuid4(), uuid4()
@@ -31,7 +32,7 @@ def _text(events: Sequence[StreamEvent]) -> str:
 
 async def _read(watch: Watch, *, until: str) -> list[StreamEvent]:
     events: list[StreamEvent] = []
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         async for event in watch:
             events.append(event)
             if event.type == until or (until == "answer" and event.data.get("role") == "assistant"):
@@ -74,7 +75,7 @@ async def test_nothing_is_lost_or_doubled_between_snapshot_and_live(during: int)
 
     speak(3)
     events: list[StreamEvent] = []
-    async with asyncio.timeout(10), streams.watch(TENANT, SESSION, Cursor.START) as watch:
+    async with asyncio.timeout(PATIENCE), streams.watch(TENANT, SESSION, Cursor.START) as watch:
         reading = asyncio.create_task(_read(watch, until="answer"))
         await held.asked.wait()
         speak(during)
