@@ -109,16 +109,21 @@ async def streams(world: World, hub: Hub) -> list[Figure]:
     windows = [await window(world, "streams", pid=hub.pid, slots=16, **options) for _ in range(ROUNDS)]
     at_once = quiet(windows)
     await model(world, **PACED)
+    straight = await world.load.run("streams", secret=SECRET, slots=96, **{**options, "port": world.model_port})
     paced = quiet([await window(world, "streams", pid=hub.pid, slots=96, **options) for _ in range(ROUNDS)])
     await model(world, **SLOW)
     wide = await window(world, "streams", pid=hub.pid, slots=200, most=1, **options)
     await model(world)
     first = {name: paced.figures[f"first_{name}"] - 50 for name in ("p50", "p99")}
+    without = (
+        f"without a hub: {straight['count'] / straight['seconds']:.0f}/s, first token "
+        f"+{straight['first_p50'] - 50:.0f} / +{straight['first_p99'] - 50:.0f} ms"
+    )
     note = f"{_load(at_once)}; {at_once.rate:.0f}/s; us: {at_once.shares}"
     return [
         Figure("S5", "CPU per streamed turn, 64 chunks", at_once.cpu * 1e3, "ms", 2.5, note=note),
         Figure("S5", "the same, paced", paced.cpu * 1e3, "ms", 4.0, note=f"{_load(paced)}; us: {paced.shares}"),
-        Figure("S6", "paced, 96 at once, of 259", paced.rate, "/s", 215, "at least", _load(paced)),
+        Figure("S6", "paced, 96 at once, of 259", paced.rate, "/s", 215, "at least", f"{without}; {_load(paced)}"),
         Figure("S6", "first token added, p50", first["p50"], "ms", 20),
         Figure("S6", "first token added, p99", first["p99"], "ms", 60),
         Figure(

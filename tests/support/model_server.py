@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import httptools
 import orjson
+import uvloop
 
 from tests.support.model_plans import (
     Plan,
@@ -166,17 +167,19 @@ class _Connection(asyncio.Protocol):
         ends = plan.kind != "cut"
         if plan.delay:
             self.transport.write(STREAM_HEAD)
-            self.pace(deque(frames), plan.delay, ends)
+            self.pace(deque(frames), plan.delay, ends, asyncio.get_running_loop().time())
         else:
             self.transport.write(STREAM_HEAD + b"".join(frames))
             self._finish() if ends else self._cut()
 
-    def pace(self, frames: deque[bytes], delay: float, ends: bool) -> None:
+    def pace(self, frames: deque[bytes], delay: float, ends: bool, due: float) -> None:
+        """Each frame at its own time, counted from the first: a model does not slow down with its client."""
         if not frames:
             self._finish() if ends else self._cut()
             return
         self.transport.write(frames.popleft())
-        self.timer = asyncio.get_running_loop().call_later(delay, self.pace, frames, delay, ends)
+        due += delay
+        self.timer = asyncio.get_running_loop().call_at(due, self.pace, frames, delay, ends, due)
 
     def forever(self, data: bytes, delay: float) -> None:
         if self.transport.get_write_buffer_size() < 1 << 18:
@@ -351,7 +354,7 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=64)
     parser.add_argument("--first-delay", type=float, default=0.0)
     parser.add_argument("--delay", type=float, default=0.0)
-    asyncio.run(_serve(parser.parse_args()))
+    uvloop.run(_serve(parser.parse_args()))
 
 
 if __name__ == "__main__":
