@@ -17,6 +17,7 @@ from hub.edges.guard import Refused, address_of, request_headers
 from hub.edges.http import respond_json
 from hub.edges.recognising import identified, recognise
 from hub.edges.visit import Visit
+from hub.edges.within import within
 from hub.pipeline.stream import Cursor, TooSlow
 
 log = structlog.get_logger(__name__)
@@ -79,8 +80,7 @@ class Line(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no typ
             return False
         self._spoke = time.monotonic()
         try:
-            async with asyncio.timeout(SEND_SECONDS):
-                await self.base_send({"type": "websocket.send", "text": data.decode()})
+            await within(SEND_SECONDS, self.base_send({"type": "websocket.send", "text": data.decode()}))
             return True
         except TimeoutError:
             await self.shut(TRY_AGAIN, str(self.cursor))

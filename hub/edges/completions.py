@@ -24,6 +24,7 @@ from hub.edges.apikeys import CHALLENGE, KEYS
 from hub.edges.guard import API_BODY, ClientGone, Refused, read_body, request_headers, require_method, until_gone
 from hub.edges.http import Header, Receive, Scope, Send, end_stream, more, respond, respond_json, start_stream
 from hub.edges.visit import storage
+from hub.edges.within import within
 from hub.pipeline.chat import Said
 from hub.pipeline.connections import LiveConnection
 from hub.pipeline.errors import Unavailable
@@ -134,11 +135,10 @@ class _Started:
     async def more(self, data: bytes) -> None:
         """Send a piece; a client that takes nothing for half a minute counts as gone."""
         try:
-            async with asyncio.timeout(SEND_SECONDS):
-                if not self.streaming:
-                    self.streaming = True
-                    await start_stream(self.send, headers=self.headers)
-                await more(self.send, data)
+            if not self.streaming:
+                self.streaming = True
+                await within(SEND_SECONDS, start_stream(self.send, headers=self.headers))
+            await within(SEND_SECONDS, more(self.send, data))
         except TimeoutError:
             raise ClientGone from None
 

@@ -1,12 +1,12 @@
 """What every raw door refuses before anything is looked at: too much, too slow, packed, or too many headers."""
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 from uuid import UUID
 
 from hub.edges.http import Header, Receive, Scope, retry_after
+from hub.edges.within import within
 
 WEBHOOK_BODY: Final = 256 * 1024
 API_BODY: Final = 1024 * 1024
@@ -45,6 +45,11 @@ def request_headers(scope: Scope) -> dict[str, str]:
         raise Refused(431, "headers_too_large", "the request's headers are too large")
     if len(scope["query_string"]) > MAX_QUERY_BYTES:
         raise Refused(414, "query_too_long", "the query is too long")
+    found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw}
+    return found if len(found) == len(raw) else _joined(raw)
+
+
+def _joined(raw: list[Header]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in raw:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
@@ -74,8 +79,7 @@ async def read_body(headers: dict[str, str], receive: Receive, *, limit: int, se
     if int(length) > limit:
         raise _too_large(limit)
     try:
-        async with asyncio.timeout(seconds):
-            return await _read(receive, limit)
+        return await within(seconds, _read(receive, limit))
     except TimeoutError:
         raise Refused(408, "body_too_slow", "the request's body came too slowly") from None
 

@@ -23,6 +23,7 @@ from hub.edges.guard import Refused, request_headers, require_method
 from hub.edges.http import Header, Scope, end_stream, more, respond, start_stream
 from hub.edges.speaking import PREFLIGHT, bearer, cors
 from hub.edges.visit import Visit
+from hub.edges.within import within
 from hub.pipeline.connections import LiveConnection
 from hub.pipeline.stream import Cursor, StreamEvent, TooSlow
 
@@ -168,8 +169,7 @@ class ChatStream(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
     async def _tell(self, data: bytes) -> None:
         self._spoke = time.monotonic()
         try:
-            async with asyncio.timeout(SEND_SECONDS):
-                await more(self.base_send, data)
+            await within(SEND_SECONDS, more(self.base_send, data))
         except TimeoutError:
             raise OSError("the client reads nothing") from None
 
