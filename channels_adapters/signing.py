@@ -6,7 +6,6 @@ input is refused and never decoded into an exception.
 
 import base64
 import binascii
-import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,7 +53,7 @@ def check_window(stamp: str, now: float, *, window: float = WINDOW) -> int:
 
 def hmac_sha256(key: bytes, message: bytes) -> bytes:
     """HMAC-SHA256."""
-    return hmac.new(key, message, hashlib.sha256).digest()
+    return hmac.digest(key, message, "sha256")  # without an object, in half the time
 
 
 def check_hex_sha256(given: str, keys: Iterable[str], message: bytes, *, prefix: str = "") -> None:
@@ -91,10 +90,15 @@ def standard_key(secret: str) -> bytes:
     return key
 
 
-def standard_headers(secrets: Sequence[str], *, message_id: str, stamp: int, body: bytes) -> dict[str, str]:
-    """The three headers of Standard Webhooks, with one `v1` signature per secret (rotation)."""
+def standard_keys(value: SecretStr) -> tuple[bytes, ...]:
+    """The signing keys of all secrets in one field, the current one first. Raises ValueError."""
+    return tuple(standard_key(secret) for secret in secrets_of(value))
+
+
+def standard_headers(keys: Sequence[bytes], *, message_id: str, stamp: int, body: bytes) -> dict[str, str]:
+    """The three headers of Standard Webhooks, with one `v1` signature per key (rotation)."""
     signed = b".".join((message_id.encode(), str(stamp).encode(), body))
-    entries = [base64.b64encode(hmac_sha256(standard_key(secret), signed)).decode() for secret in secrets]
+    entries = [base64.b64encode(hmac_sha256(key, signed)).decode() for key in keys]
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(stamp),
@@ -102,10 +106,10 @@ def standard_headers(secrets: Sequence[str], *, message_id: str, stamp: int, bod
     }
 
 
-def check_standard(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], *, now: float) -> str:
+def check_standard(headers: Mapping[str, str], body: bytes, keys: Sequence[bytes], *, now: float) -> str:
     """The `webhook-id` of an authentic, fresh request; SignatureInvalid otherwise.
 
-    Any `v1` entry may match under any secret; unknown versions are skipped. Timestamps must be plain digits and ids
+    Any `v1` entry may match under any key; unknown versions are skipped. Timestamps must be plain digits and ids
     must not hold a full stop: both are joined by full stops, so looser forms could be shifted into one another.
     """
     message_id = header(headers, "webhook-id")
@@ -116,8 +120,8 @@ def check_standard(headers: Mapping[str, str], body: bytes, secrets: Sequence[st
     given = list(_given_signatures(header(headers, "webhook-signature")))
     signed = b".".join((message_id.encode(), stamp.encode(), body))
     matches = [
-        hmac.compare_digest(hmac_sha256(standard_key(secret), signed), signature)
-        for secret in secrets
+        hmac.compare_digest(digest, signature)
+        for digest in [hmac_sha256(key, signed) for key in keys]
         for signature in given
     ]
     if not any(matches):

@@ -102,5 +102,5 @@ def words(text: str) -> set[str]:
 
 def estimate_tokens(text: str) -> int:
     """About how many model tokens a text costs: four Latin letters, or one to two Chinese characters, make one."""
-    cjk = len(_CJK.findall(text))
+    cjk = 0 if text.isascii() else len(_CJK.findall(text))
     return (cjk * 3 + 3) // 4 + (len(text) - cjk + 3) // 4 if text else 0

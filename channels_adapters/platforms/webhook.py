@@ -67,11 +67,8 @@ class WebhookCredentials(Credentials):
     @field_validator("secret")
     @classmethod
     def _keys(cls, value: SecretStr) -> SecretStr:
-        secrets = signing.secrets_of(value)
-        if not secrets:
+        if not signing.standard_keys(value):
             raise ValueError("at least one secret is needed")
-        for secret in secrets:
-            signing.standard_key(secret)
         return value
 
     @field_validator("callback_url")
@@ -106,7 +103,7 @@ class WebhookAdapter(ChannelAdapter[WebhookCredentials]):
 
     def __init__(self, credentials: WebhookCredentials, *, http: Http, keys: KeySource, scope: Scope) -> None:
         super().__init__(credentials, http=http, keys=keys, scope=scope)
-        self._secrets = signing.secrets_of(credentials.secret)
+        self._signing_keys = signing.standard_keys(credentials.secret)
         if credentials.answer == "inline":
             self.capabilities = replace(self.capabilities, sync_deadline=credentials.inline_limit)
         else:
@@ -118,7 +115,7 @@ class WebhookAdapter(ChannelAdapter[WebhookCredentials]):
     def verify(self, request: WebhookRequest) -> None:
         if request.method != "POST":
             raise SignatureInvalid("only POST is signed")
-        signing.check_standard(request.headers, request.body, self._secrets, now=request.received_unix)
+        signing.check_standard(request.headers, request.body, self._signing_keys, now=request.received_unix)
 
     @override
     def parse(self, request: WebhookRequest) -> Sequence[InboundEvent]:
@@ -185,7 +182,9 @@ class WebhookAdapter(ChannelAdapter[WebhookCredentials]):
         if not self.credentials.callback_url:
             raise Unsupported("the connection has no callback_url")
         body = orjson.dumps(message)
-        signed = signing.standard_headers(self._secrets, message_id=_safe_id(key), stamp=int(time.time()), body=body)
+        signed = signing.standard_headers(
+            self._signing_keys, message_id=_safe_id(key), stamp=int(time.time()), body=body
+        )
         response = await self.http.request(
             "POST", self.credentials.callback_url, headers={**JSON_HEADERS, **signed}, data=body, timeout=20.0
         )

@@ -1,7 +1,10 @@
 """What stands before the doors: the count of what they answer; and all that a process without doors has."""
 
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any, Final
+
+from prometheus_client import Counter
 
 from hub.edges.health import health
 from hub.edges.http import Receive, Scope, Send
@@ -16,6 +19,11 @@ def door_of(path: str) -> str:
     """The label of a request's path."""
     first = path[1:].partition("/")[0]
     return first if first in _DOORS else "pages"
+
+
+@lru_cache(maxsize=256)
+def _answered(door: str, hundreds: int) -> Counter:
+    return REQUESTS.labels(door, f"{hundreds}xx")
 
 
 class Counted:
@@ -33,7 +41,7 @@ class Counted:
 
         async def counting(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                REQUESTS.labels(door, f"{message['status'] // 100}xx").inc()
+                _answered(door, message["status"] // 100).inc()
             await send(message)
 
         await self._application(scope, receive, counting)

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import structlog
+from prometheus_client import Counter
 
 from channels_adapters.errors import ChannelError, KeyUnknown, PayloadMalformed, RequestRejected, SignatureInvalid
 from channels_adapters.types import (
@@ -21,7 +23,7 @@ from channels_adapters.types import (
 from hub.edges import metrics
 from hub.edges.answers import Follower
 from hub.edges.guard import COUNTERS, WEBHOOK_BODY, ClientGone, Refused, read_body, request_headers
-from hub.edges.http import Receive, Scope, Send, respond, respond_json
+from hub.edges.http import Header, Receive, Scope, Send, respond, respond_json
 from hub.edges.visit import storage
 from hub.pipeline import crash
 from hub.pipeline.connections import LiveConnection
@@ -54,14 +56,12 @@ async def webhooks(scope: Scope, receive: Receive, send: Send) -> None:
         response, taken = await _answer(runtime, connection, request)
         crash.point("webhook.before_answer")
         COUNTERS.note(connection.channel, connection.id, f"status_{response.status}")
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
-        media = next((value for name, value in headers if name.lower() == b"content-type"), b"text/plain")
-        rest = [header for header in headers if header[0].lower() not in (b"content-type", b"content-length")]
+        media, rest = _encoded(tuple(response.headers.items()))
         await respond(send, response.status, response.body, media_type=media, headers=rest)
         if taken is not None:
             crash.point("inline.before_settle")
             runtime.inline.sent(taken)
-        metrics.WEBHOOKS.labels(channel, _class(response.status)).inc()
+        _answered(channel, response.status // 100).inc()
         metrics.WEBHOOK_SECONDS.observe(time.perf_counter() - started)
     except Refused as refused:
         await _refuse(send, refused, channel)
@@ -73,8 +73,18 @@ async def webhooks(scope: Scope, receive: Receive, send: Send) -> None:
         await _refuse(send, Refused(500, "internal", f"something went wrong; the trace is {trace}"), channel)
 
 
-def _class(status: int) -> str:
-    return f"{status // 100}xx"
+@lru_cache(maxsize=512)
+def _encoded(headers: tuple[tuple[str, str], ...]) -> tuple[bytes, list[Header]]:
+    """The media type, and the other headers: an adapter's answers have the same few again and again."""
+    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    rest = [header for header in raw if header[0] not in (b"content-type", b"content-length")]
+    return next((value for name, value in raw if name == b"content-type"), b"text/plain"), rest
+
+
+@lru_cache(maxsize=512)
+def _answered(channel: str, hundreds: int) -> Counter:
+    """Counts answers; finding a counter by its labels costs more than counting."""
+    return metrics.WEBHOOKS.labels(channel, f"{hundreds}xx")
 
 
 async def _refuse(send: Send, refused: Refused, channel: str) -> None:
@@ -159,10 +169,9 @@ async def _verify(runtime: "Runtime", connection: LiveConnection, request: Webho
 
 def _identified(connection: LiveConnection, events: Sequence[InboundEvent]) -> None:
     """Refuse events for another application than the one whose credentials we hold (a shared signing secret)."""
-    expected = str(getattr(connection.adapter.credentials, "app_id", "") or "")
     for event in events:
         named = connection.adapter.identify(event)
-        if expected and named and named != expected:
+        if named and named != str(getattr(connection.adapter.credentials, "app_id", "") or named):
             raise PayloadMalformed("meant for another application")
 
 

@@ -6,6 +6,7 @@ process, an idle session's turn is leased by the same statement (`runner` set), 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -53,7 +54,7 @@ class Accept:
     """Its session was seen here lately, so that it most likely counts towards the quota already."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """What became of a new message. `turn_id` is set when the turn was leased to the asking runner."""
 
@@ -339,6 +340,5 @@ def _locks(rows: Sequence[Accept]) -> Ahead | None:
     return _LOCK, {"tenants": literals.uuids({row.tenant_id for row in rows}), "metrics": literals.texts(metrics)}
 
 
-def _accepted(record: Sequence[object]) -> Accepted:
-    names = Accepted.__slots__
-    return Accepted(**dict(zip(names, record, strict=True)))  # type: ignore[arg-type]
+def _accepted(record: Sequence[Any]) -> Accepted:
+    return Accepted(*record)

@@ -6,6 +6,7 @@ A body is a JSON object with only the keys that say something, so that the usual
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,8 @@ def clean(text: str) -> str:
     """Text that PostgreSQL and JSON can hold: without NUL, lone surrogates replaced."""
     if "\x00" in text:
         text = text.replace("\x00", "")
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -79,11 +82,13 @@ _KEYS = {
     "hold": "h",
 }
 _NAMES = {short: name for name, short in _KEYS.items()}
+_SHORT = tuple(_KEYS.values())
+_values = attrgetter(*_KEYS)
 
 
 def pack(body: Body) -> bytes:
     """The body as JSON bytes, ready to be sealed."""
-    return orjson.dumps({short: value for name, short in _KEYS.items() if (value := getattr(body, name))})
+    return orjson.dumps({short: value for short, value in zip(_SHORT, _values(body), strict=True) if value})
 
 
 def unpack(data: bytes) -> Body:

@@ -6,7 +6,7 @@ An unknown id is remembered for one second in a bounded set, so that guessing co
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -51,6 +51,11 @@ class LiveConnection:
     status: str
     language: str
     adapter: ChannelAdapter[Any]
+    id_text: str = field(init=False)
+    """The id as text, which each message's hashes hold."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id_text", str(self.id))
 
     @property
     def merge(self) -> bool:

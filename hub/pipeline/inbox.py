@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 AWAY = (psycopg.OperationalError, psycopg.errors.TransactionTimeout, PoolTimeout, PoolClosed, TooManyRequests)
 """What says that the database cannot store anything now."""
+_SAID = (InboundMessage, MessageEdited, MessageDeleted)
 
 
 class Inbox:
@@ -94,7 +95,7 @@ class Inbox:
             if isinstance(event, DeliveryReceipt):
                 receipts.append((event.platform_id, event.kind.value))
                 outcomes[place] = Outcome.NOTED
-            elif isinstance(event, InboundMessage | MessageEdited | MessageDeleted):
+            elif isinstance(event, _SAID):
                 row = await self._row_or_poison(connection, request, event, hold)
                 if row is not None:
                     rows.append((place, row))
@@ -214,4 +215,7 @@ def outcome_of(accepted: Accepted | None) -> Outcome:
     """The outcome that an adapter acknowledges."""
     if accepted is None:
         return Outcome.DUPLICATE
-    return {"refused": Outcome.REFUSED, "noted": Outcome.NOTED}.get(accepted.status, Outcome.NEW)
+    return _OUTCOMES.get(accepted.status, Outcome.NEW)
+
+
+_OUTCOMES = {"refused": Outcome.REFUSED, "noted": Outcome.NOTED}

@@ -1,6 +1,7 @@
 """Inbound events as rows of the accept statement: hashed, sealed, with ids minted here."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -55,16 +56,16 @@ class Rows:
 
     def address_hash(self, connection: LiveConnection, address: Address) -> bytes:
         """What makes two addresses the same session; the tenant's keys must be loaded."""
-        place = f"address\0{connection.id}\0{address.conversation}\0{address.thread}"
+        place = f"address\0{connection.id_text}\0{address.conversation}\0{address.thread}"
         return self._vault.blind(connection.tenant_id, place.encode())
 
     def key_hash(self, connection: LiveConnection, key: str) -> bytes:
         """What makes two deliveries the same message; the tenant's keys must be loaded."""
-        return self._vault.blind(connection.tenant_id, f"message\0{connection.id}\0{clean(key)}".encode())
+        return self._vault.blind(connection.tenant_id, f"message\0{connection.id_text}\0{clean(key)}".encode())
 
     def contact_id(self, connection: LiveConnection, external_id: str) -> UUID:
         """A contact's id: a keyed hash, so that it needs no look-up; the tenant's keys must be loaded."""
-        place = f"contact\0{connection.id}\0{external_id}"
+        place = f"contact\0{connection.id_text}\0{external_id}"
         return UUID(bytes=self._vault.blind(connection.tenant_id, place.encode()))
 
     def row(
@@ -80,9 +81,9 @@ class Rows:
     ) -> Accept:
         """The event as a row of the accept statement, sealed. The tenant's keys must be loaded."""
         tenant_id, message_id, session_id, turn_id = connection.tenant_id, uuid7(), uuid7(), uuid7()
-        contact_id = self.contact_id(connection, sender := _sender(event))
         address_hash = self.address_hash(connection, event.address)
         self.recent.put(message_id, body := body or body_of(event))
+        contact = self._contact(connection, _sender(event), body.sender_name)
         return Accept(
             message_id=message_id,
             tenant_id=tenant_id,
@@ -90,10 +91,10 @@ class Rows:
             key_hash=self.key_hash(connection, key),
             session_id=session_id,
             address_hash=address_hash,
-            address=self._address(tenant_id, session_id, event.address),
+            address=self._address(tenant_id, session_id, body.address or pack_address(event.address)),
             agent_id=connection.agent_id,
-            **self._contact(tenant_id, contact_id, sender, body.sender_name),
-            subject_id=session_id if isinstance(event, InboundMessage) and event.group else contact_id,
+            **contact,
+            subject_id=session_id if isinstance(event, InboundMessage) and event.group else contact["contact_id"],
             body=self._vault.seal(body_cell(tenant_id, message_id), pack(body)),
             role=role,
             tokens=estimate_tokens(body.text),
@@ -107,20 +108,22 @@ class Rows:
             known=self._places.get(connection.id, address_hash) is not None,
         )
 
-    def _address(self, tenant_id: UUID, session_id: UUID, address: Address) -> bytes:
+    def _address(self, tenant_id: UUID, session_id: UUID, packed: Mapping[str, Any]) -> bytes:
         cell = CellRef(tenant_id, "content", "session", "address", session_id)
-        return self._vault.seal(cell, orjson.dumps(pack_address(address)))
+        return self._vault.seal(cell, orjson.dumps(packed))
 
-    def _contact(self, tenant_id: UUID, contact_id: UUID, sender: str, name: str) -> dict[str, Any]:
+    def _contact(self, connection: LiveConnection, external: str, name: str) -> dict[str, Any]:
+        """A contact's id and what is sealed of it, nothing where it is known to exist."""
+        contact_id = self.contact_id(connection, external)
+        if contact_id in self._contacts:
+            return {"contact_id": contact_id, "contact_external": None, "contact_name": None}
         return {
             "contact_id": contact_id,
-            "contact_external": self._new_contact(tenant_id, contact_id, sender, "external"),
-            "contact_name": self._new_contact(tenant_id, contact_id, name, "name"),
+            "contact_external": self._sealed(connection.tenant_id, contact_id, "external", external),
+            "contact_name": self._sealed(connection.tenant_id, contact_id, "name", name),
         }
 
-    def _new_contact(self, tenant_id: UUID, contact_id: UUID, value: str, column: str) -> bytes | None:
-        if contact_id in self._contacts:
-            return None
+    def _sealed(self, tenant_id: UUID, contact_id: UUID, column: str, value: str) -> bytes:
         return self._vault.seal(CellRef(tenant_id, "content", "contact", column, contact_id), clean(value).encode())
 
     def know(self, contact_id: UUID) -> None:

@@ -23,12 +23,15 @@ class Key:
     suite: Suite
     secret: bytes
     cipher: Aes256Gcm | Sm4Gcm
+    header: bytes
+    """What each of its blobs begins with."""
 
     @classmethod
     def of(cls, key_id: UUID, suite: str, secret: bytes) -> "Key":
         """Set up the cipher once, not per cell."""
         chosen = SUITES[suite]
-        return cls(id=key_id, suite=chosen, secret=secret, cipher=chosen.cipher(secret))
+        header = MAGIC + bytes((VERSION, chosen.code)) + key_id.bytes
+        return cls(id=key_id, suite=chosen, secret=secret, cipher=chosen.cipher(secret), header=header)
 
     def __repr__(self) -> str:
         return f"Key({self.id}, {self.suite.name})"
@@ -36,9 +39,8 @@ class Key:
 
 def seal(key: Key, plaintext: bytes, aad: bytes) -> bytes:
     """Encrypt; the header is authenticated with the associated data."""
-    header = MAGIC + bytes((VERSION, key.suite.code)) + key.id.bytes
     nonce = os.urandom(NONCE_BYTES)
-    return header + nonce + key.cipher.encrypt(nonce, plaintext, header + aad)
+    return key.header + nonce + key.cipher.encrypt(nonce, plaintext, key.header + aad)
 
 
 def key_id_of(blob: bytes) -> UUID:
@@ -51,6 +53,6 @@ def key_id_of(blob: bytes) -> UUID:
 def unseal(key: Key, blob: bytes, aad: bytes) -> bytes:
     """Decrypt with the key that `key_id_of` named; raises Tampered."""
     header, body = blob[:_HEADER], blob[_HEADER:]
-    if header != MAGIC + bytes((VERSION, key.suite.code)) + key.id.bytes:
+    if header != key.header:
         raise Tampered("the blob's header is not its key's")
     return key.cipher.decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], header + aad)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, Literal
 from uuid import UUID
 
@@ -33,7 +34,11 @@ class CellRef:
 
     def aad(self) -> bytes:
         """What the seal is bound to. Table and column names have no separators in them."""
-        return f"hub|{self.tenant_id}|{self.purpose}|{self.table}|{self.column}|{self.row_id}".encode()
+        return f"hub|{_text(self.tenant_id)}|{self.purpose}|{self.table}|{self.column}|{self.row_id}".encode()
+
+
+_text = lru_cache(maxsize=4096)(str)
+"""A tenant's id as text: each of its cells needs it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,9 +62,10 @@ def test_standard_webhooks_agree_both_ways(body: Any) -> None:
         "webhook-timestamp": str(stamp),
         "webhook-signature": Webhook(secret).sign("msg_1", moment, body),
     }
-    assert signing.check_standard(theirs, body.encode(), [secret], now=stamp) == "msg_1"
+    assert signing.check_standard(theirs, body.encode(), [signing.standard_key(secret)], now=stamp) == "msg_1"
     other = "whsec_" + "QUJD" * 8
-    ours = signing.standard_headers([other, secret], message_id="msg_1", stamp=stamp, body=body.encode())
+    keys = [signing.standard_key(one) for one in (other, secret)]
+    ours = signing.standard_headers(keys, message_id="msg_1", stamp=stamp, body=body.encode())
     assert ours["webhook-signature"].split()[1] == theirs["webhook-signature"]
     if body[0] == "{":
         Webhook(secret).verify(body, ours)
