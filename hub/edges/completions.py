@@ -214,7 +214,7 @@ async def _asked(
                     once=place.once,
                 )
             )
-        if said.duplicate:
+        if said.duplicate and place.once:
             await _same(runtime, connection, said, place)
         _admitted(said)
         yield said, watch

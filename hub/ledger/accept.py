@@ -4,6 +4,8 @@ Locks are taken in the order quota, keys, session. Absence from the result means
 process, an idle session's turn is leased by the same statement (`runner` set), which saves the claim.
 """
 
+import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +15,10 @@ import psycopg
 
 from hub.ledger.connections import Ahead, Lease, RoleConnection
 from tenants.db import literals
+from tenants.db.pools import broke
 
+AWAY_SECONDS = 2.5
+"""How long rows are kept for a database that has gone away: shorter than a platform waits for its answer."""
 RESERVED_TOKENS = 4000
 """Set aside in a limited tenant's daily budget per running turn; the commit settles what was really used."""
 
@@ -307,16 +312,31 @@ class Acceptor:
         self._lease = lease
 
     async def write(self, rows: Sequence[Accept]) -> list[Accepted | BaseException | None]:
-        """One result per row: Accepted, None for a duplicate, or the DataError of a row that cannot be stored."""
+        """One result per row: Accepted, None for a duplicate, or the DataError of a row that cannot be stored.
+
+        Rows whose connection broke are written again for a while: nobody hears of a database that restarts. Those that
+        had been stored without our hearing of it are duplicates then, of themselves; their turns are found by polling.
+        """
+        deadline, pause = time.monotonic() + AWAY_SECONDS, 0.05
+        while True:
+            try:
+                return await self._write(rows)
+            except psycopg.OperationalError as error:
+                if not broke(error) or time.monotonic() + pause > deadline:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 0.5)
+
+    async def _write(self, rows: Sequence[Accept]) -> list[Accepted | BaseException | None]:
         try:
             records = await self._connection.fetch(STATEMENT, _parameters(rows, self._lease), ahead=_locks(rows))
         except psycopg.errors.DivisionByZero:
-            return await self.write(rows)
+            return await self._write(rows)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             if len(rows) == 1:
                 return [error]
             middle = len(rows) // 2
-            return [*await self.write(rows[:middle]), *await self.write(rows[middle:])]
+            return [*await self._write(rows[:middle]), *await self._write(rows[middle:])]
         found = {record[0]: _accepted(record) for record in records}
         return [found.get(row.message_id) for row in rows]
 

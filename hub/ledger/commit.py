@@ -21,6 +21,7 @@ from psycopg import AsyncConnection
 
 from hub.ledger.connections import Lease
 from tenants.db import literals
+from tenants.db.pools import broke
 from tenants.quotas import PERIOD_START, USED
 
 Connection = AsyncConnection[Any]
@@ -235,7 +236,7 @@ class Committer:
     ) -> dict[UUID, Committed | BaseException]:
         """After a connection that ended in the commit: nobody knows whether it landed, so it is written once more."""
         deadline, pause = time.monotonic() + _AWAY_SECONDS, 0.1
-        while _broke(error) and time.monotonic() < deadline:
+        while broke(error) and time.monotonic() < deadline:
             await asyncio.sleep(pause)
             pause = min(2 * pause, 1.0)
             try:
@@ -348,12 +349,6 @@ class Committer:
             "p_expires": literals.moments(part.expires for _, part in parts),
             "p_due": literals.moments(part.due for _, part in parts),
         }
-
-
-def _broke(error: Exception) -> bool:
-    """Whether the connection ended, or the server did; a statement that failed is another matter."""
-    state = getattr(error, "sqlstate", None)
-    return isinstance(error, psycopg.OperationalError) and (state is None or state.startswith(("08", "57P")))
 
 
 def _committed(row: Commit, record: Sequence[Any]) -> Committed:

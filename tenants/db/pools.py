@@ -9,7 +9,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
-from psycopg.pq import PipelineStatus, TransactionStatus
+from psycopg.pq import ConnStatus, PipelineStatus, TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
 from tenants.db.pipelining import OneSendPipeline
@@ -278,6 +278,7 @@ class Pools:
             max_idle=300,
             num_workers=1,
             open=False,
+            check=_alive,
             name=f"hub-{role}",
         )
 
@@ -317,6 +318,20 @@ class Pools:
                 conn.prologue.statements = []  # nothing was asked, so nothing was begun
             else:
                 await _commit(conn)
+
+
+async def _alive(conn: HubConnection) -> None:
+    """Refuse a connection whose server has gone, as far as the kernel knows: no statement has to fail for that."""
+    for _ in range(2):  # the server's last word may be read first, and only then its silence
+        conn.pgconn.consume_input()
+    if conn.pgconn.status != ConnStatus.OK:
+        raise psycopg.OperationalError("the server has closed this connection")
+
+
+def broke(error: BaseException) -> bool:
+    """Whether the connection ended, or the server did; a statement that failed is another matter."""
+    state = getattr(error, "sqlstate", None)
+    return isinstance(error, psycopg.OperationalError) and (state is None or state.startswith(("08", "57P")))
 
 
 async def _commit(conn: HubConnection) -> None:

@@ -158,6 +158,24 @@ async def test_the_direct_connection_holds_locks_and_is_replaced(pools: Pools, d
     assert await pools.direct() is not conn
 
 
+async def test_connections_whose_server_has_gone_are_not_handed_out(database: Database, pair: Pair) -> None:
+    pools = Pools(database.login_dsn)
+    await pools.open()
+    try:
+        async with pools.app(pair[0]) as one, pools.app(pair[0]) as two, pools.ingest() as three:
+            for conn in (one, two, three):
+                await conn.execute("SELECT 1")
+        ours = "FROM pg_stat_activity WHERE application_name IN ('hub-app', 'hub-ingest')"
+        assert len(database.rows(f"SELECT pg_terminate_backend(pid, 5000) {ours}")) >= 3
+        for _ in range(3):
+            async with pools.app(pair[0]) as conn:
+                await conn.execute("SELECT 1")
+            async with pools.statement("ingest") as conn:
+                await conn.execute("SELECT 1")
+    finally:
+        await pools.close()
+
+
 async def test_a_full_pool_refuses_in_time(database: Database, pair: Pair) -> None:
     from psycopg_pool import PoolTimeout
 

@@ -1,12 +1,16 @@
 """Accept: deduplicated, admitted within the quotas whatever runs at once, ordered, due; and fused with the claim."""
 
 import asyncio
+from typing import Any
 from uuid import uuid4
 
 import psycopg
+import pytest
 
 from hub.ledger.accept import STATEMENT, _parameters
+from hub.ledger.connections import RoleConnection
 from tests.hub.ledger.steps import LEASE, Steps
+from tests.support.world import until
 
 
 async def test_a_key_is_accepted_once(steps: Steps) -> None:
@@ -163,3 +167,46 @@ async def test_a_bad_row_is_alone(steps: Steps) -> None:
     results = await steps.acceptor.write(rows)
     assert [isinstance(result, BaseException) for result in results] == [number == 4 for number in range(9)]
     assert steps.value("SELECT count(*) FROM message") == 8
+
+
+_WAITING = "FROM pg_stat_activity WHERE application_name = 'hub-ingest' AND wait_event_type = 'Lock'"
+
+
+async def test_rows_outlive_a_broken_connection(steps: Steps) -> None:
+    """The statement is cut while it waits for a lock: it is sent again, and nobody hears of it."""
+    await steps.say(b"p")
+    async with await psycopg.AsyncConnection.connect(steps.database.superuser_dsn) as other:
+        await other.execute("SELECT 1 FROM session FOR UPDATE")
+        said = asyncio.create_task(steps.say(b"p"))
+        await until(lambda: steps.value(f"SELECT count(*) {_WAITING}"), what="the accept waits")
+        assert steps.rows(f"SELECT pg_terminate_backend(pid, 5000) {_WAITING}")
+        await other.rollback()
+    assert ((await said).seq, (await said).status) == (2, "accepted")
+    assert steps.value("SELECT count(*) FROM message") == 2
+
+
+async def test_a_row_that_was_stored_unheard_is_not_stored_again(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection breaks behind the commit: the second attempt finds the row a duplicate of itself."""
+    fetch, broken = RoleConnection.fetch, list[int]()
+
+    async def cut_behind(self: RoleConnection, *args: Any, **more: Any) -> Any:
+        found = await fetch(self, *args, **more)
+        if not broken:
+            broken.append(1)
+            raise psycopg.OperationalError("the connection is closed")
+        return found
+
+    monkeypatch.setattr(RoleConnection, "fetch", cut_behind)
+    assert await steps.accept(steps.row(place=b"p")) == [None]
+    assert steps.rows("SELECT last_seq, due_turns FROM session") == [(1, 1)]
+    assert steps.value("SELECT count(*) FROM message") == 1
+
+
+async def test_a_database_that_stays_away_is_said_so_in_time(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def gone(*_: Any, **__: Any) -> Any:
+        raise psycopg.OperationalError("connection refused")
+
+    monkeypatch.setattr(RoleConnection, "fetch", gone)
+    monkeypatch.setattr("hub.ledger.accept.AWAY_SECONDS", 0.2)
+    with pytest.raises(psycopg.OperationalError):
+        await steps.accept(steps.row())
