@@ -104,6 +104,7 @@ def told_by(result: Result, driver: Driver, strikes: Strikes, *, answers: list[f
             "within_5_s": _share(sum(wait <= 5.0 for wait in driver.waits), acked),
             "after_retry": _share(acked, len(driver.tried)),
             "requests_refused": _share(len(driver.refused), attempts),
+            "passed_on_to_another_gateway": driver.passed_on,
         },
         "errors": dict(driver.refusals),
         "slower_than_1_s": dict(driver.slow),
