@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import json
+import os
 import signal
 import socket
 import sys
@@ -61,13 +62,12 @@ class Supervisor:
         self._listen_to_signals()
         async with self._servers(env):
             try:
-                shown = await self._prepare(port)
-                plan = self._plan(env, listener)
-                if listener is not None:  # people first: the others would take the processors while it starts
-                    await self._children.start(plan.pop(0))
+                shown = await self._serve(env, listener)
+                if listener is not None:
                     await self._first_answer(env)
                     self._greet(env, shown)
-                for child in plan if not self._stop.is_set() else ():
+                # People first: these would take the processors while the web process starts.
+                for child in self._background(env) if not self._stop.is_set() else ():
                     await self._children.start(child)
                 await self._stop.wait()
             finally:
@@ -122,22 +122,35 @@ class Supervisor:
         shown: dict[str, object] = json.loads(out.decode().splitlines()[-1])
         return shown
 
-    def _plan(self, env: Env, listener: socket.socket | None) -> list[Child]:
-        """The children of this role, in the order in which they are stopped."""
-        environment = child_environment(PORT=str(env.port))
-        children = []
-        if listener is not None:
-            fd = listener.fileno()
-            children.append(
-                Child("web", "hub.cli.web", [str(fd)], patience=env.drain + 5, environment=environment, pass_fds=(fd,))
-            )
+    async def _serve(self, env: Env, listener: socket.socket | None) -> dict[str, object]:
+        """Make the database ready, and start who serves: it loads meanwhile and then begins."""
+        if listener is None:
+            return await self._prepare(env.port)
+        waits, opens = os.pipe()
+        descriptors = (listener.fileno(), waits)
+        web = Child(
+            "web",
+            "hub.cli.web",
+            list(map(str, descriptors)),
+            patience=env.drain + 5,
+            environment=child_environment(PORT=str(env.port)),
+            pass_fds=descriptors,
+        )
+        await self._children.start(web)
+        shown = await self._prepare(env.port)
+        os.close(opens)  # also for each web process that is started again later: it finds the gate open
+        return shown
+
+    def _background(self, env: Env) -> list[Child]:
+        """The other children of this role, in the order in which they are stopped."""
         if find_spec("hub.celery") is None:
-            return children
-        for role in ("worker", "beat"):
-            if env.role in {"all", role}:
-                arguments = ["--quiet", "--app=hub.celery", *celery_line(role, env)]
-                children.append(Child(role, "celery", arguments, environment=environment))
-        return children
+            return []
+        environment = child_environment(PORT=str(env.port))
+        return [
+            Child(role, "celery", ["--quiet", "--app=hub.celery", *celery_line(role, env)], environment=environment)
+            for role in ("worker", "beat")
+            if env.role in {"all", role}
+        ]
 
     async def _first_answer(self, env: Env) -> None:
         """Wait until the web process answers a request; its port is open from the first moment."""
