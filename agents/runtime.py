@@ -9,7 +9,6 @@ from time import perf_counter
 from typing import Any
 from uuid import UUID
 
-import aiohttp
 from psycopg import AsyncConnection
 
 from agents import standard, store
@@ -22,6 +21,7 @@ from agents.pool import AgentPool, SpecCache, WarmStates
 from agents.ports import Memory
 from agents.prompt import input_text
 from agents.providers import providers
+from agents.providers.wire import Wire
 from agents.tools import BUILT_IN, Tool, ToolRunner
 from agents.tools.ledger import Ledger
 from agents.types import (
@@ -260,13 +260,13 @@ def _pending(messages: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
 
 def make_runtime(
     *,
-    session: aiohttp.ClientSession,
+    wire: Wire,
     pools: Pools,
     vault: Vault,
     memory: Memory,
     default_route: ModelRoute | None = None,
     warm: WarmStates | None = None,
 ) -> AgentRuntime:
-    """The runtime over the hub's HTTP session (see `providers.openai_compatible.model_session`)."""
-    calls = ModelCalls(providers(session))
+    """The runtime over the hub's connections to models."""
+    calls = ModelCalls(providers(wire))
     return AgentRuntime(pools=pools, vault=vault, memory=memory, calls=calls, default_route=default_route, warm=warm)

@@ -144,7 +144,7 @@ class Assembly:
 
     def _agents(self, memory: Memory) -> AgentRuntime:
         return make_runtime(
-            session=self._stores.egress.plain,
+            wire=self._stores.egress.models,
             pools=self._pools,
             vault=self._vault,
             memory=memory,

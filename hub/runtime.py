@@ -5,7 +5,6 @@ import gc
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
-import aiohttp
 import psycopg
 import structlog
 
@@ -70,11 +69,6 @@ class Runtime:
         self._tasks: list[asyncio.Task[None]] = []
         self._peers = Peers(self.worker_id)
         self._heartbeat: Heartbeat | None = None
-
-    @property
-    def http(self) -> aiohttp.ClientSession:
-        """The guarded session for model calls."""
-        return self.stores.egress.session
 
     async def start(self) -> None:
         """Open connections, check the login, begin to work. Raises LoginRefused, psycopg errors."""

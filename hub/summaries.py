@@ -55,7 +55,7 @@ async def make_digester(env: Env) -> Digester:
         embedder=choose(cache=env.layout.root / "models", endpoint=embedding_endpoint(env), session=egress.session),
         cache=Cache(connect(env.redis, size=4), vault),
         summariser=AgentSummariser(
-            pools=pools, vault=vault, calls=ModelCalls(providers(egress.plain)), default=default_route(env)
+            pools=pools, vault=vault, calls=ModelCalls(providers(egress.models)), default=default_route(env)
         ),
     )
 

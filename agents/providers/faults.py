@@ -56,7 +56,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     exact = headers.get("retry-after-ms")
     if exact and exact.isdigit():
         return int(exact) / 1000
-    value = (headers.get("Retry-After") or "").strip()
+    value = (headers.get("retry-after") or "").strip()
     if not value:
         return None
     try:

@@ -1,17 +1,15 @@
-"""Any server that speaks OpenAI's chat-completions protocol, streamed over one shared HTTP session.
+"""Any server that speaks OpenAI's chat-completions protocol, streamed over the process's own connections.
 
 An SDK that builds an object per chunk costs twenty times the CPU of reading the events by hand, and the model client
 is the largest single cost of a turn; so whole reads are parsed at once and leave together.
 """
 
 import asyncio
-import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
-import aiohttp
 import orjson
 from yarl import URL
 
@@ -19,13 +17,11 @@ from agents.errors import FaultKind, ProviderError
 from agents.providers.base import ChatRequest, Completion, OnText
 from agents.providers.faults import classify_body
 from agents.providers.sse import ChatStream, whole_message
+from agents.providers.wire import Target, Wire, WireFault
 from agents.tokens import estimate
 from agents.types import ChatMessage, ModelRoute, ToolCall
 
-_NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_connect=10)
-_MAX_ERROR_BODY = 64 * 1024
-_LAST_BYTES = 0.05
-"""Seconds granted to the end of the body after the last event: a body read to its end keeps its connection."""
+_MAX_ERROR_BODY: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,71 +35,101 @@ class Limits:
     chars: int = 200_000
 
 
-def model_session(connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSession:
-    """A session fit for model calls: no cookies, no proxy from the environment, no time limit of its own."""
-    return aiohttp.ClientSession(
-        connector=connector or aiohttp.TCPConnector(limit=2000, keepalive_timeout=60),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=_NO_LIMIT,
-        trust_env=False,
-        read_bufsize=256 * 1024,
-    )
-
-
 class OpenAICompatible:
-    """Streams chat completions. The session is the hub's: it decides which addresses may be reached."""
+    """Streams chat completions. The wire is the hub's: it decides which addresses may be reached."""
 
-    def __init__(self, session: aiohttp.ClientSession, limits: Limits | None = None) -> None:
-        self._session = session
+    def __init__(self, wire: Wire, limits: Limits | None = None) -> None:
+        self._wire = wire
         self._limits = limits or Limits()
 
     async def chat(self, route: ModelRoute, request: ChatRequest, on_text: OnText) -> Completion:
         """One completion; see `Provider.chat`."""
-        url, headers = _target(route.base_url, route.api_key)
-        stream = ChatStream()
+        target = _target(route.base_url, route.api_key)
         clock = _Clock(self._limits)
+        answer = _Answer(clock.read, on_text, cap=_cap(request, route, self._limits), most=self._limits.body)
         try:
-            async with (
-                clock.limit,
-                self._session.post(
-                    url, data=encode(route, request), headers=headers, timeout=_NO_LIMIT, allow_redirects=False
-                ) as answer,
-            ):
-                if answer.status != 200:
-                    raise await _refusal(answer)
-                if answer.content_type == "application/json":
-                    stream = await _unstreamed(answer, self._limits.body, on_text)
-                else:
-                    await self._read(answer, stream, clock, on_text, _cap(request, route, self._limits))
+            async with clock.limit:
+                await self._wire.post(target, encode(route, request), answer)
         except TimeoutError as error:
             raise ProviderError("timeout", clock.reason()) from error
-        except aiohttp.ClientError as error:
+        except (WireFault, OSError) as error:
             kind: FaultKind = "broken_stream" if clock.reads else "unavailable"
-            raise ProviderError(kind, f"{type(error).__name__}: {error}"[:300]) from error
-        return _counted(stream.completion(), request)
+            raise ProviderError(kind, f"{error}"[:300]) from error
+        return _counted(answer.stream().completion(), request)
 
-    async def _read(
-        self, answer: aiohttp.ClientResponse, stream: ChatStream, clock: "_Clock", on_text: OnText, cap: int
-    ) -> None:
-        content, size = answer.content, 0
-        while not stream.done:
-            data = await content.readany()
-            if not data:
-                if content.at_eof():
-                    break
-                continue
-            size += len(data)
-            if size > self._limits.body:
-                raise ProviderError("broken_stream", "the answer exceeds the byte limit")
-            clock.read()
-            if text := stream.feed(data):
-                on_text(text)
-            if stream.chars > cap:
-                stream.finish, stream.done = "length", True
-                return
-        if text := stream.end():
-            on_text(text)
-        await _drain(content)
+
+class _Answer:
+    """Takes one answer: a stream of events as it comes; a refusal, or one JSON object, when it is whole."""
+
+    def __init__(self, read: Callable[[], None], on_text: OnText, *, cap: int, most: int) -> None:
+        self._read, self._on_text, self._cap, self._most = read, on_text, cap, most
+        self._stream = ChatStream()
+        self._status, self._headers = 0, dict[str, str]()
+        self._size, self._body = 0, bytearray()
+        self._streams = False
+        self.finished = False
+
+    def head(self, status: int, headers: Mapping[str, str]) -> None:
+        """As `wire.Receiver`."""
+        self._status, self._headers = status, dict(headers)
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        self._streams = status == 200 and kind != "application/json"
+        if headers.get("content-encoding", "identity").lower() not in ("identity", ""):
+            raise ProviderError("broken_stream", "the answer is packed, which was not asked for", status=status)
+
+    def data(self, data: bytes) -> None:
+        """As `wire.Receiver`."""
+        self._size += len(data)
+        self._read()
+        if self._streams:
+            self._events(data)
+        elif self._status != 200 and self._size > _MAX_ERROR_BODY:
+            self._body += data[:_MAX_ERROR_BODY]
+            self.finished = True
+        else:
+            self._body += data
+        if self._size > self._most:
+            raise ProviderError("broken_stream", "the answer exceeds the byte limit")
+
+    def _events(self, data: bytes) -> None:
+        stream = self._stream
+        if text := stream.feed(data):
+            self._on_text(text)
+        if stream.chars > self._cap:
+            stream.finish, stream.done = "length", True
+        self.finished = stream.done
+
+    def stream(self) -> ChatStream:
+        """The whole answer. Raises ProviderError for a refusal, and for what is no whole answer."""
+        if self._status != 200:
+            raise self._refusal()
+        if not self._streams:
+            return self._unstreamed()
+        if not self._stream.done and (text := self._stream.end()):
+            self._on_text(text)
+        return self._stream
+
+    def _refusal(self) -> ProviderError:
+        if 300 <= self._status < 400:
+            return ProviderError("bad_request", "the server redirects", status=self._status)
+        data = bytes(self._body[:_MAX_ERROR_BODY])
+        try:
+            body = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            body = data[:300].decode("utf-8", "replace")
+        return classify_body(self._status, body, self._headers)
+
+    def _unstreamed(self) -> ChatStream:
+        try:
+            body = orjson.loads(self._body)
+            if "choices" not in body:
+                raise classify_body(200, body)
+            stream = whole_message(body)
+        except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
+            raise ProviderError("broken_stream", f"unreadable answer: {bytes(self._body[:200])!r}") from error
+        if text := stream.text():
+            self._on_text(text)
+        return stream
 
 
 class _Clock:
@@ -130,14 +156,23 @@ class _Clock:
 
 
 @lru_cache(maxsize=1024)
-def _target(base_url: str, api_key: str) -> tuple[URL, Mapping[str, str]]:
-    headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+def _target(base_url: str, api_key: str) -> Target:
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream, application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": "agent-hub",
+    }
     if api_key:
         headers["Authorization"] = "Bearer " + api_key
-    url = URL(base_url.rstrip("/") + "/chat/completions")
+    try:
+        url = URL(base_url.rstrip("/") + "/chat/completions")
+        target = Target.of(url, headers)
+    except ValueError as error:  # the text names no value: a key must not appear in it
+        raise ProviderError("bad_request", "the model's address or key is malformed") from error
     if url.raw_user is not None or url.raw_password is not None:
         raise ProviderError("bad_request", "the model's address must not carry a user or password")
-    return url, headers
+    return target
 
 
 def _cap(request: ChatRequest, route: ModelRoute, limits: Limits) -> int:
@@ -192,43 +227,3 @@ def _counted(completion: Completion, request: ChatRequest) -> Completion:
         return completion
     asked = sum(estimate(message.text) + 4 for message in request.messages)
     return replace(completion, input_tokens=asked, output_tokens=estimate(completion.text))
-
-
-async def _drain(content: aiohttp.StreamReader) -> None:
-    if not content.at_eof():
-        with contextlib.suppress(TimeoutError, aiohttp.ClientError):
-            await asyncio.wait_for(content.readany(), _LAST_BYTES)
-
-
-async def _bounded(answer: aiohttp.ClientResponse, limit: int) -> bytes:
-    data = bytearray()
-    while chunk := await answer.content.readany():
-        data += chunk
-        if len(data) > limit:
-            break
-    return bytes(data)
-
-
-async def _refusal(answer: aiohttp.ClientResponse) -> ProviderError:
-    data = await _bounded(answer, _MAX_ERROR_BODY)
-    try:
-        body = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        body = data[:300].decode("utf-8", "replace")
-    if 300 <= answer.status < 400:
-        return ProviderError("bad_request", "the server redirects", status=answer.status)
-    return classify_body(answer.status, body, answer.headers)
-
-
-async def _unstreamed(answer: aiohttp.ClientResponse, limit: int, on_text: OnText) -> ChatStream:
-    data = await _bounded(answer, limit)
-    try:
-        body = orjson.loads(data)
-        if "choices" not in body:
-            raise classify_body(200, body)
-        stream = whole_message(body)
-    except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ProviderError("broken_stream", f"unreadable answer: {data[:200]!r}") from error
-    if text := stream.text():
-        on_text(text)
-    return stream

@@ -4,8 +4,6 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-import aiohttp
-
 from agents.errors import FaultKind, ProviderError
 from agents.providers import OFFLINE, providers
 from agents.providers.base import ChatRequest, Grounds
@@ -51,15 +49,13 @@ async def ask(env: Env, route: ModelRoute, *, seconds: float = SECONDS) -> Asked
     began = time.perf_counter()
     try:
         async with asyncio.timeout(seconds), Egress(allow=env.egress_allow) as egress:
-            known = providers(egress.session)
+            known = providers(egress.models)
             provider = known.get(route.provider, known[OFFLINE])
             completion = await provider.chat(route, request, lambda _: None)
     except ProviderError as fault:
         return _asked(route, began, f"{fault.kind}: {fault.detail[:200]}", _REMEDIES[fault.kind])
     except TimeoutError:
         return _asked(route, began, f"no answer within {seconds:g} s", _REMEDIES["timeout"])
-    except (aiohttp.ClientError, OSError) as error:
-        return _asked(route, began, f"{type(error).__name__}: {error}", _REMEDIES["unavailable"])
     spent = completion.input_tokens + completion.output_tokens
     return _asked(route, began, f"answered with {spent} tokens{' (estimated)' if completion.estimated else ''}")
 

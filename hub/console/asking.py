@@ -65,7 +65,7 @@ async def _ask_model(route: ModelRoute) -> Asked:
     first: list[float] = []
     try:
         async with asyncio.timeout(SECONDS), Egress(allow=settings.HUB_ENV.egress_allow) as egress:
-            provider = providers(egress.session)[route.provider]
+            provider = providers(egress.models)[route.provider]
             done = await provider.chat(route, request, lambda _text: first.append(time.perf_counter()))
     except ProviderError as fault:
         return _explained(fault)

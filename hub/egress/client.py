@@ -2,15 +2,18 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
+from agents.providers.wire import Line, Wire
 from hub.egress.http import REDIRECTS, GuardedHttp
 from hub.egress.keys import Keys
-from hub.egress.policy import Policy, Refused
+from hub.egress.policy import Policy, Refused, is_literal
 
 Lookup = Callable[[str, int], Awaitable[list[str]]]
 """All addresses of a host name; raises OSError."""
@@ -86,13 +89,16 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class Egress:
-    """The guarded connections of one process: `session` for providers, `http` for adapters, `keys` for signatures."""
+    """The guarded connections of one process: `models`, `session` for embeddings, `http` for adapters, and `keys`."""
 
     def __init__(self, *, allow: Sequence[str] = (), find: Lookup = lookup) -> None:
         self.policy = Policy(allow)
         self._find = find
         self._session: aiohttp.ClientSession | None = None
         self._plain: aiohttp.ClientSession | None = None
+        self._tls: ssl.SSLContext | None = None
+        self.models = Wire(self._dial, check=self.policy.check_url)
+        """For calls of models, which set their own limits: bad addresses raise OSError, redirects are answers."""
         self.http = GuardedHttp(self)
         self.keys = Keys(self.http)
 
@@ -116,6 +122,7 @@ class Egress:
         """Close every connection."""
         if self._session is not None and self._plain is not None:
             connector = self._session.connector
+            await self.models.close()
             await self._session.close()
             await self._plain.close()
             if connector is not None:
@@ -137,6 +144,40 @@ class Egress:
     def plain(self) -> aiohttp.ClientSession:
         """As `session`, but a redirect is an answer; every request must say `allow_redirects=False`."""
         return _opened(self._plain)
+
+    async def _dial(self, url: URL, make: Callable[[], Line]) -> Line:
+        """A connection to one of the host's addresses, of which none may be a bad one. Raises OSError."""
+        host, port = str(url.raw_host), int(url.port or 0)
+        found = [host] if is_literal(host) else await self._find(host, port)
+        if not found:
+            raise OSError(f"{host} has no address")
+        if found != [host]:
+            self.policy.check_answers(host, port, found)
+        failure: OSError = OSError(f"{host} has no address")
+        for address in found:
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    return await self._connect(address, port, make, host if url.scheme == "https" else "")
+            except OSError as error:
+                failure = error
+        raise failure
+
+    async def _connect(self, address: str, port: int, make: Callable[[], Line], tls_name: str) -> Line:
+        """To exactly this address; `tls_name`: whose certificate has to be shown, empty without TLS."""
+        loop = asyncio.get_running_loop()
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        made = self._socket((family, socket.SOCK_STREAM, 0, "", (address, port)))
+        try:
+            await loop.sock_connect(made, (address, port))
+            if tls_name and self._tls is None:
+                self._tls = await asyncio.to_thread(ssl.create_default_context)  # reads files for some 20 ms
+            _, line = await loop.create_connection(
+                make, sock=made, ssl=self._tls if tls_name else None, server_hostname=tls_name or None
+            )
+        except BaseException:
+            made.close()
+            raise
+        return line
 
     async def _strictly(
         self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType

@@ -117,6 +117,11 @@ def is_forbidden(address: IPAddress) -> bool:
     return not address.is_global or any(address in network for network in _BAD)
 
 
+def is_literal(host: str) -> bool:
+    """Whether a host is an address already."""
+    return _literal(host) is not None
+
+
 @lru_cache(maxsize=4096)
 def _literal(text: str) -> IPAddress | None:
     try:

@@ -4,17 +4,17 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from uuid import UUID
 
-import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from agents.providers.openai_compatible import model_session
+from agents.providers.wire import Wire
 from tenants.crypto import MasterKeys, Vault
 from tenants.db.pools import Pools
 from tests.conftest import Database
 from tests.memory.world import make_tenant
 from tests.support.model_plans import Plan
 from tests.support.model_server import ModelServer
+from tests.support.wire import open_wire
 
 
 @dataclass
@@ -35,8 +35,8 @@ async def server() -> AsyncIterator[ModelServer]:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with model_session() as opened:
+async def wire() -> AsyncIterator[Wire]:
+    async with open_wire() as opened:
         yield opened
 
 

@@ -70,7 +70,7 @@ class ListLedger:
 
 
 def runtime_over(
-    session: Any,
+    wire: Any,
     *,
     memory: ListMemory | None = None,
     ledger: ListLedger | None = None,
@@ -78,7 +78,7 @@ def runtime_over(
     policy: CallPolicy | None = None,
 ) -> AgentRuntime:
     """A runtime without a database."""
-    known: dict[str, Provider] = {**providers(session), "openai": OpenAICompatible(session, QUICK)}
+    known: dict[str, Provider] = {**providers(wire), "openai": OpenAICompatible(wire, QUICK)}
     calls = ModelCalls(known, policy=policy or CallPolicy(backoff=0.01, total=10))
     return AgentRuntime(
         pools=cast(Any, None),

@@ -4,10 +4,10 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import aiohttp
 import pytest
 
 from agents import standard
+from agents.providers.wire import Wire
 from agents.runtime import AgentRuntime
 from agents.workflow import load
 from tests.agents.parts import ListMemory, route, runtime_over, shown, spec, turn
@@ -31,15 +31,13 @@ class ListJournal:
         self.entries.append(entry)
 
 
-async def test_two_rounds_keep_two_entries_and_resume_behind_them(
-    server: ModelServer, session: aiohttp.ClientSession
-) -> None:
+async def test_two_rounds_keep_two_entries_and_resume_behind_them(server: ModelServer, wire: Wire) -> None:
     memory = ListMemory(lines=["I live in Ghent"])
     agent = spec(route(server), tools=["current_time"])
     first = turn(agent, "where do I live, and what time is it? I live")
     journal = ListJournal()
     server.script(Plan(kind="tool", name="current_time"), Plan(kind="hang"))
-    running = asyncio.create_task(runtime_over(session, memory=memory).run(first, lambda _: None, journal))
+    running = asyncio.create_task(runtime_over(wire, memory=memory).run(first, lambda _: None, journal))
     while server.count < 2:
         await asyncio.sleep(0.01)
     running.cancel()
@@ -49,7 +47,7 @@ async def test_two_rounds_keep_two_entries_and_resume_behind_them(
 
     seen: list[Any] = []
     server.script(Plan(kind="text", text="In Ghent."))
-    result = await runtime_over(session, memory=memory).run(replace(first, attempt=2), seen.append, journal)
+    result = await runtime_over(wire, memory=memory).run(replace(first, attempt=2), seen.append, journal)
     before, after = (call.body["messages"] for call in list(server.calls)[1:])
     assert before == after, "the second round is asked as before"
     assert (result.text, shown(seen)) == ("In Ghent.", "In Ghent.")
@@ -58,9 +56,7 @@ async def test_two_rounds_keep_two_entries_and_resume_behind_them(
     assert len(journal.entries) == 2, "the last round is followed by the commit alone"
 
 
-async def test_a_finished_branch_that_asked_a_model_is_kept(
-    server: ModelServer, session: aiohttp.ClientSession
-) -> None:
+async def test_a_finished_branch_that_asked_a_model_is_kept(server: ModelServer, wire: Wire) -> None:
     hold = asyncio.Event()
 
     async def asks(state: Any, services: Any) -> Any:
@@ -81,7 +77,7 @@ async def test_a_finished_branch_that_asked_a_model_is_kept(
         "edges": [{"from": "check", "to": "both"}, {"from": "both", "to": "joins"}, {"from": "joins", "to": "end"}],
     }
     fork = load(data, {"check": standard.check, "asks": asks, "waits": waits, "joins": joins}, {})
-    runtime, journal = _with(runtime_over(session), fork), ListJournal()
+    runtime, journal = _with(runtime_over(wire), fork), ListJournal()
     work = turn(spec(route(server), workflow="fork"), "hello")
     running = asyncio.create_task(runtime.run(work, lambda _: None, journal))
     while not journal.entries:
@@ -99,15 +95,15 @@ def _with(runtime: AgentRuntime, fork: Any) -> AgentRuntime:
     return runtime
 
 
-async def test_a_round_that_cannot_be_kept_ends_the_run(server: ModelServer, session: aiohttp.ClientSession) -> None:
+async def test_a_round_that_cannot_be_kept_ends_the_run(server: ModelServer, wire: Wire) -> None:
     agent = spec(route(server), tools=["current_time"])
     server.script(Plan(kind="tool", name="current_time"))
     with pytest.raises(ConnectionError):
-        await runtime_over(session).run(turn(agent, "what time is it"), lambda _: None, ListJournal(refuse=1))
+        await runtime_over(wire).run(turn(agent, "what time is it"), lambda _: None, ListJournal(refuse=1))
     assert server.count == 1
 
 
-async def test_an_unreadable_entry_begins_anew(server: ModelServer, session: aiohttp.ClientSession) -> None:
+async def test_an_unreadable_entry_begins_anew(server: ModelServer, wire: Wire) -> None:
     work = replace(turn(spec(route(server)), "hello"), attempt=2)
-    result = await runtime_over(session).run(work, lambda _: None, ListJournal([b'{"state": {"~": "Gone", "v": {}}}']))
+    result = await runtime_over(wire).run(work, lambda _: None, ListJournal([b'{"state": {"~": "Gone", "v": {}}}']))
     assert result.text == "Good day to you."

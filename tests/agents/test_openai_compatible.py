@@ -14,12 +14,13 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from agents.errors import ProviderError
 from agents.providers.base import ChatRequest, Completion, Grounds, Toolset
 from agents.providers.faults import classify_body
-from agents.providers.openai_compatible import Limits, OpenAICompatible, encode, model_session
+from agents.providers.openai_compatible import Limits, OpenAICompatible, encode
 from agents.providers.sse import ChatStream
 from agents.types import ChatMessage, ModelRoute, ToolSchema
 from tests.support.model_plans import text_frames
 from tests.support.model_server import ModelServer
 from tests.support.patience import PATIENCE
+from tests.support.wire import open_wire
 
 NO_TOOLS = Toolset()
 WEATHER = ToolSchema(name="weather", description="Weather", parameters={"type": "object", "properties": {}})
@@ -43,8 +44,8 @@ def ask(text: str, *, tools: Toolset = NO_TOOLS) -> ChatRequest:
 async def chat(server: ModelServer, request: ChatRequest, limits: Limits | None = None) -> tuple[Completion, list[str]]:
     route = ModelRoute(provider="openai", model="scripted", base_url=server.url, api_key="secret")
     texts: list[str] = []
-    async with model_session() as session:
-        done = await OpenAICompatible(session, limits).chat(route, request, texts.append)
+    async with open_wire() as wire:
+        done = await OpenAICompatible(wire, limits).chat(route, request, texts.append)
     return done, texts
 
 
@@ -78,10 +79,10 @@ async def test_deltas_of_one_read_leave_together(server: ModelServer) -> None:
 
 async def test_one_connection_serves_many_calls(server: ModelServer) -> None:
     route = ModelRoute(provider="openai", model="scripted", base_url=server.url)
-    async with model_session() as session:
+    async with open_wire() as wire:
         for text in ("a", "[[normal chunks=3 delay=0.01]]", "[[500]]", "b"):
             with contextlib.suppress(ProviderError):
-                await OpenAICompatible(session).chat(route, ask(text), lambda _: None)
+                await OpenAICompatible(wire).chat(route, ask(text), lambda _: None)
             assert len(server.connections) == 1
 
 
@@ -171,7 +172,7 @@ def test_any_split_of_the_bytes_gives_the_same_text(sizes: list[int], end: bytes
 
 
 def test_retry_after_as_date_and_quota_words() -> None:
-    headers = {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}
+    headers = {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}
     assert classify_body(429, {"error": {"message": "slow"}}, headers).retry_after == 0
     assert classify_body(429, {"error": {"code": "insufficient_quota", "message": "pay"}}).kind == "auth"
     assert classify_body(200, {"error": {"message": "Rate limit reached"}}).kind == "rate_limited"

@@ -5,13 +5,13 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-import aiohttp
 import psycopg
 import pytest
 from django.core.exceptions import ValidationError
 
 from agents.errors import AgentUnknown
 from agents.models import Agent
+from agents.providers.wire import Wire
 from agents.runtime import AgentRuntime, make_runtime
 from agents.store import PostgresLedger
 from agents.tools import Claim
@@ -25,10 +25,10 @@ from tests.agents.conftest import World
 from tests.support.model_server import ModelServer
 
 
-def process(world: World, session: aiohttp.ClientSession) -> AgentRuntime:
+def process(world: World, wire: Wire) -> AgentRuntime:
     """A fresh process: nothing warm."""
     memory = Memory(pools=world.pools, vault=world.vault, embedder=NoEmbedder(), redis=world.redis)
-    return make_runtime(session=session, pools=world.pools, vault=world.vault, memory=memory)
+    return make_runtime(wire=wire, pools=world.pools, vault=world.vault, memory=memory)
 
 
 async def made(world: World, server: ModelServer, **changes: Any) -> UUID:
@@ -71,10 +71,8 @@ def new_key(world: World) -> Key:
     return Key(tenant_id=world.tenant_id, session_id=uuid7(), subject_id=uuid7())
 
 
-async def test_state_outlives_its_process_with_redis_and_without(
-    world: World, server: ModelServer, session: aiohttp.ClientSession
-) -> None:
-    first = process(world, session)
+async def test_state_outlives_its_process_with_redis_and_without(world: World, server: ModelServer, wire: Wire) -> None:
+    first = process(world, wire)
     spec = await first.spec(world.tenant_id, await made(world, server))
     assert spec.routes[0].api_key == "sk-canary-key"
     key = new_key(world)
@@ -86,14 +84,14 @@ async def test_state_outlives_its_process_with_redis_and_without(
     for flush in (False, True):
         if flush:
             await world.redis.flushall()
-        cold = await process(world, session).load_state(key, 3, spec.policy)
+        cold = await process(world, wire).load_state(key, 3, spec.policy)
         assert [(line.seq, line.role, line.text) for line in cold.buffer.lines] == said
         assert cold.buffer.last_seq == 6
     assert server.calls[-1].authorization == "Bearer sk-canary-key"
 
 
-async def test_a_stale_redis_is_not_believed(world: World, server: ModelServer, session: aiohttp.ClientSession) -> None:
-    runtime = process(world, session)
+async def test_a_stale_redis_is_not_believed(world: World, server: ModelServer, wire: Wire) -> None:
+    runtime = process(world, wire)
     spec, key = await runtime.spec(world.tenant_id, await made(world, server)), new_key(world)
     await one_turn(world, runtime, spec, key, InputMessage(seq=1, text="hello"), 0)
     old = {name: await world.redis.get(name) for name in await world.redis.keys("*")}
@@ -101,26 +99,22 @@ async def test_a_stale_redis_is_not_believed(world: World, server: ModelServer, 
     for name, value in old.items():
         if value is not None:
             await world.redis.set(name, value)
-    cold = await process(world, session).load_state(key, 2, spec.policy)
+    cold = await process(world, wire).load_state(key, 2, spec.policy)
     assert cold.buffer.last_seq == 4
 
 
-async def test_pending_client_tools_outlive_the_process(
-    world: World, server: ModelServer, session: aiohttp.ClientSession
-) -> None:
+async def test_pending_client_tools_outlive_the_process(world: World, server: ModelServer, wire: Wire) -> None:
     weather = ToolSchema(name="weather", description="Weather.", parameters={"type": "object"})
-    spec = await process(world, session).spec(world.tenant_id, await made(world, server))
+    spec = await process(world, wire).spec(world.tenant_id, await made(world, server))
     key, asked = new_key(world), InputMessage(seq=1, text="[[tool name=weather]]")
-    first = await one_turn(world, process(world, session), spec, key, asked, 0, client_tools=[weather])
+    first = await one_turn(world, process(world, wire), spec, key, asked, 0, client_tools=[weather])
     answer = InputMessage(seq=2, text="sunny", role="tool", tool_call_id=first.tool_calls[0].id)
-    second = await one_turn(world, process(world, session), spec, key, answer, 1, client_tools=[weather])
+    second = await one_turn(world, process(world, wire), spec, key, answer, 1, client_tools=[weather])
     assert second.text == "The tool said: sunny"
 
 
-async def test_saving_again_or_late_changes_nothing(
-    world: World, server: ModelServer, session: aiohttp.ClientSession
-) -> None:
-    runtime = process(world, session)
+async def test_saving_again_or_late_changes_nothing(world: World, server: ModelServer, wire: Wire) -> None:
+    runtime = process(world, wire)
     spec, key = await runtime.spec(world.tenant_id, await made(world, server)), new_key(world)
     state = await runtime.load_state(key, 0)
     turn = TurnInput(
@@ -158,8 +152,8 @@ async def test_ledger_keeps_intents_and_results(world: World) -> None:
     assert (again.state, again.result) == ("done", "paid 你好")
 
 
-async def test_specs_versions_and_tenants(world: World, server: ModelServer, session: aiohttp.ClientSession) -> None:
-    runtime = process(world, session)
+async def test_specs_versions_and_tenants(world: World, server: ModelServer, wire: Wire) -> None:
+    runtime = process(world, wire)
     agent_id = await made(world, server, policy={"rounds": 3}, tools=["current_time"])
     spec = await runtime.spec(world.tenant_id, agent_id)
     assert (spec.version, spec.policy.rounds, spec.tools) == (1, 3, ("current_time",))
@@ -178,10 +172,8 @@ async def test_specs_versions_and_tenants(world: World, server: ModelServer, ses
         await runtime.spec(world.tenant_id, uuid7())
 
 
-async def test_nothing_is_stored_in_the_clear(
-    world: World, server: ModelServer, session: aiohttp.ClientSession
-) -> None:
-    runtime = process(world, session)
+async def test_nothing_is_stored_in_the_clear(world: World, server: ModelServer, wire: Wire) -> None:
+    runtime = process(world, wire)
     spec, key = await runtime.spec(world.tenant_id, await made(world, server)), new_key(world)
     weather = ToolSchema(name="weather", description="Weather.", parameters={"type": "object"})
     asked = InputMessage(seq=1, text='[[tool name=weather args={"x": "canary-text"}]]')

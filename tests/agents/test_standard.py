@@ -4,9 +4,9 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-import aiohttp
 import pytest
 
+from agents.providers.wire import Wire
 from agents.tools import Tool, ToolContext
 from agents.types import ChatMessage, InputMessage, Progress, Restarted, SessionState, ToolSchema
 from memory.types import Buffer, Policy
@@ -22,9 +22,9 @@ def nodes(result: Any) -> list[str]:
     return [step.node for step in result.steps]
 
 
-async def test_five_turns_each_with_exactly_its_nodes(server: ModelServer, session: aiohttp.ClientSession) -> None:
+async def test_five_turns_each_with_exactly_its_nodes(server: ModelServer, wire: Wire) -> None:
     memory = ListMemory(["My cat is called Mimi"])
-    runtime = runtime_over(session, memory=memory)
+    runtime = runtime_over(wire, memory=memory)
     agent = spec(route(server), blocked_terms=["bomb"], tools=["current_time"], policy=Policy(rounds=4))
     seen: list[Progress] = []
 
@@ -62,14 +62,12 @@ async def test_five_turns_each_with_exactly_its_nodes(server: ModelServer, sessi
     "text", ["[[hang]]", "[[500]]", "[[429]]", "[[cut]]", "[[bad_json]]", "[[long_line]]", "[[401]]", "[[overflow]]"]
 )
 @pytest.mark.parametrize("backed", [False, True])
-async def test_every_fault_ends_well(
-    server: ModelServer, session: aiohttp.ClientSession, text: str, backed: bool
-) -> None:
+async def test_every_fault_ends_well(server: ModelServer, wire: Wire, text: str, backed: bool) -> None:
     async with ModelServer(Plan(kind="text", text="From the other.")) as other:
         other.choose = lambda body: other.default  # type: ignore[method-assign]
         routes = [route(server), *([route(other, "spare")] if backed else [])]
         seen: list[Progress] = []
-        result = await runtime_over(session).run(turn(spec(*routes), "hello " + text), seen.append)
+        result = await runtime_over(wire).run(turn(spec(*routes), "hello " + text), seen.append)
     assert shown(seen) == result.text
     assert "SECRET" not in result.text
     if backed:
@@ -83,8 +81,8 @@ async def test_every_fault_ends_well(
         assert any(isinstance(each, Restarted) for each in seen) == (text == "[[cut]]")
 
 
-async def test_endless_answer_is_cut(server: ModelServer, session: aiohttp.ClientSession) -> None:
-    result = await runtime_over(session).run(turn(spec(route(server)), "[[endless]]"), lambda _: None)
+async def test_endless_answer_is_cut(server: ModelServer, wire: Wire) -> None:
+    result = await runtime_over(wire).run(turn(spec(route(server)), "[[endless]]"), lambda _: None)
     assert result.finish == "length"
     assert result.text
 
@@ -100,36 +98,34 @@ async def test_endless_answer_is_cut(server: ModelServer, session: aiohttp.Clien
         ("ok", False),
     ],
 )
-async def test_blocked_terms_in_both_scripts(
-    server: ModelServer, session: aiohttp.ClientSession, text: str, blocked: bool
-) -> None:
+async def test_blocked_terms_in_both_scripts(server: ModelServer, wire: Wire, text: str, blocked: bool) -> None:
     agent = spec(route(server), blocked_terms=["Bomb", "赌博"])
-    result = await runtime_over(session).run(turn(agent, text), lambda _: None)
+    result = await runtime_over(wire).run(turn(agent, text), lambda _: None)
     assert (result.finish == "blocked") == blocked
 
 
-async def test_an_agent_that_names_what_is_not_there_answers_politely(session: aiohttp.ClientSession) -> None:
+async def test_an_agent_that_names_what_is_not_there_answers_politely(wire: Wire) -> None:
     seen: list[Progress] = []
-    result = await runtime_over(session).run(turn(spec(tools=["nothing"]), "hello"), seen.append)
+    result = await runtime_over(wire).run(turn(spec(tools=["nothing"]), "hello"), seen.append)
     assert (result.finish, shown(seen)) == ("error", result.text)
     assert "nothing" in result.error
 
 
-async def test_chinese_is_polite_in_chinese(server: ModelServer, session: aiohttp.ClientSession) -> None:
-    result = await runtime_over(session).run(turn(spec(route(server)), "你好 [[401]]"), lambda _: None)
+async def test_chinese_is_polite_in_chinese(server: ModelServer, wire: Wire) -> None:
+    result = await runtime_over(wire).run(turn(spec(route(server)), "你好 [[401]]"), lambda _: None)
     assert result.text.startswith("抱歉")
 
 
-async def test_no_route_answers_offline_from_memory(session: aiohttp.ClientSession) -> None:
-    runtime = runtime_over(session, memory=ListMemory(["The cat is called Mimi."]))
+async def test_no_route_answers_offline_from_memory(wire: Wire) -> None:
+    runtime = runtime_over(wire, memory=ListMemory(["The cat is called Mimi."]))
     result = await runtime.run(turn(spec(), "what is the cat called"), lambda _: None)
     assert "No language model is connected" in result.text
     assert "Mimi" in result.text
     assert (result.finish, result.model) == ("stop", "offline")
 
 
-async def test_memory_that_is_down_costs_only_memory(server: ModelServer, session: aiohttp.ClientSession) -> None:
-    runtime = runtime_over(session, memory=ListMemory(broken=True))
+async def test_memory_that_is_down_costs_only_memory(server: ModelServer, wire: Wire) -> None:
+    runtime = runtime_over(wire, memory=ListMemory(broken=True))
     asked = turn(spec(route(server)), "what did I say yesterday?")
     result = await runtime.run(asked, lambda _: None)
     assert result.text == "Good day to you."
@@ -137,7 +133,7 @@ async def test_memory_that_is_down_costs_only_memory(server: ModelServer, sessio
     assert await runtime.load_state(asked.key, 2) == result.state
 
 
-async def test_tool_with_effect_runs_once_over_a_crash(server: ModelServer, session: aiohttp.ClientSession) -> None:
+async def test_tool_with_effect_runs_once_over_a_crash(server: ModelServer, wire: Wire) -> None:
     runs: list[str] = []
 
     async def pay(arguments: Any, context: ToolContext) -> str:
@@ -152,29 +148,27 @@ async def test_tool_with_effect_runs_once_over_a_crash(server: ModelServer, sess
     agent = spec(route(server), tools=["pay"])
     done = turn(agent, '[[tool name=pay args={"to": "Ann"}]]')
     for _ in range(2):  # the second run is a new process that got the turn again
-        result = await runtime_over(session, ledger=ledger, tools=tools).run(done, lambda _: None)
+        result = await runtime_over(wire, ledger=ledger, tools=tools).run(done, lambda _: None)
         assert result.text == "The tool said: paid"
     lost = turn(agent, '[[tool name=pay args={"to": "crash"}]]')
     with pytest.raises(asyncio.CancelledError):
-        await runtime_over(session, ledger=ledger, tools=tools).run(lost, lambda _: None)
-    result = await runtime_over(session, ledger=ledger, tools=tools).run(lost, lambda _: None)
+        await runtime_over(wire, ledger=ledger, tools=tools).run(lost, lambda _: None)
+    result = await runtime_over(wire, ledger=ledger, tools=tools).run(lost, lambda _: None)
     assert "outcome of this call is unknown" in result.text
     assert runs == ["Ann", "crash"]
 
 
-async def test_a_model_that_only_calls_tools_is_stopped(server: ModelServer, session: aiohttp.ClientSession) -> None:
+async def test_a_model_that_only_calls_tools_is_stopped(server: ModelServer, wire: Wire) -> None:
     server.choose = lambda body: Plan(kind="tool", name="current_time")  # type: ignore[method-assign]
     agent = spec(route(server), tools=["current_time"])
-    result = await runtime_over(session).run(turn(agent, "hello"), lambda _: None)
+    result = await runtime_over(wire).run(turn(agent, "hello"), lambda _: None)
     assert result.text.startswith("Sorry, I could not finish")
     assert server.count == 9
 
 
-async def test_client_tools_end_the_turn_and_go_on_with_their_results(
-    server: ModelServer, session: aiohttp.ClientSession
-) -> None:
+async def test_client_tools_end_the_turn_and_go_on_with_their_results(server: ModelServer, wire: Wire) -> None:
     weather = ToolSchema(name="weather", description="Weather.", parameters={"type": "object"})
-    runtime, agent = runtime_over(session), spec(route(server))
+    runtime, agent = runtime_over(wire), spec(route(server))
     first = await runtime.run(turn(agent, "[[tool name=weather]]", client_tools=[weather]), lambda _: None)
     assert first.finish == "tool_calls"
     assert [call.name for call in first.tool_calls] == ["weather"]
@@ -187,9 +181,9 @@ async def test_client_tools_end_the_turn_and_go_on_with_their_results(
     assert [line.role for line in second.state.buffer.lines] == ["user", "assistant"]
 
 
-async def test_results_that_are_missing_are_not_sent_half(server: ModelServer, session: aiohttp.ClientSession) -> None:
+async def test_results_that_are_missing_are_not_sent_half(server: ModelServer, wire: Wire) -> None:
     weather = ToolSchema(name="weather", description="Weather.", parameters={"type": "object"})
-    runtime, agent = runtime_over(session), spec(route(server))
+    runtime, agent = runtime_over(wire), spec(route(server))
     server.script(Plan(kind="tool", name="weather"))
     first = await runtime.run(turn(agent, "sunny?", client_tools=[weather]), lambda _: None)
     assert first.finish == "tool_calls"
@@ -198,31 +192,29 @@ async def test_results_that_are_missing_are_not_sent_half(server: ModelServer, s
     assert [m["role"] for m in server.calls[-1].body["messages"]] == ["system", "user"]
 
 
-async def test_stateless_calls_touch_no_memory(server: ModelServer, session: aiohttp.ClientSession) -> None:
+async def test_stateless_calls_touch_no_memory(server: ModelServer, wire: Wire) -> None:
     memory = ListMemory(["my secret"])
     history = [ChatMessage(role="user", text="a"), ChatMessage(role="assistant", text="b")]
     asked = turn(spec(route(server)), "what is my secret", history=history)
-    result = await runtime_over(session, memory=memory).run(asked, lambda _: None)
+    result = await runtime_over(wire, memory=memory).run(asked, lambda _: None)
     assert memory.asked == []
     assert result.state.buffer.lines == []
     assert [m["content"] for m in server.calls[-1].body["messages"][1:]] == ["a", "b", "what is my secret"]
 
 
-async def test_input_longer_than_the_context_is_worked_through(
-    server: ModelServer, session: aiohttp.ClientSession
-) -> None:
+async def test_input_longer_than_the_context_is_worked_through(server: ModelServer, wire: Wire) -> None:
     server.default = Plan(kind="text", text="A note.")
     agent = spec(route(server), context_tokens=3000)
     text = "".join(f"Sentence number {n} of a long story. " for n in range(600))
-    result = await runtime_over(session).run(turn(agent, text), lambda _: None)
+    result = await runtime_over(wire).run(turn(agent, text), lambda _: None)
     assert nodes(result)[:2] == ["check", "condense"]
     assert server.count == result.steps[1].detail["windows"] + 1 > 4  # type: ignore[operator]
     assert "[2/" in server.calls[-1].body["messages"][-1]["content"]
     assert result.text == "A note."
 
 
-async def test_a_stopped_turn_keeps_its_text(server: ModelServer, session: aiohttp.ClientSession) -> None:
-    runtime, seen = runtime_over(session), list[Progress]()
+async def test_a_stopped_turn_keeps_its_text(server: ModelServer, wire: Wire) -> None:
+    runtime, seen = runtime_over(wire), list[Progress]()
     asked = turn(spec(route(server)), "[[normal chunks=200 delay=0.02]]")
     task = asyncio.create_task(runtime.run(asked, seen.append))
     while not shown(seen):
@@ -236,7 +228,7 @@ async def test_a_stopped_turn_keeps_its_text(server: ModelServer, session: aioht
     assert result.usage[0].output_tokens > 0
 
 
-async def test_a_stopped_turns_trace_has_its_tools(server: ModelServer, session: aiohttp.ClientSession) -> None:
+async def test_a_stopped_turns_trace_has_its_tools(server: ModelServer, wire: Wire) -> None:
     begun = asyncio.Event()
 
     async def wait(_arguments: object, _context: ToolContext) -> str:
@@ -245,7 +237,7 @@ async def test_a_stopped_turns_trace_has_its_tools(server: ModelServer, session:
         return "never"
 
     schema = ToolSchema(name="wait", description="", parameters={"type": "object"})
-    runtime = runtime_over(session, tools={"wait": Tool(schema=schema, run=wait, effect="none")})
+    runtime = runtime_over(wire, tools={"wait": Tool(schema=schema, run=wait, effect="none")})
     asked = turn(spec(route(server), tools=["wait"]), "[[tool name=wait]]")
     task = asyncio.create_task(runtime.run(asked, lambda _: None))
     async with asyncio.timeout(PATIENCE):
@@ -257,8 +249,8 @@ async def test_a_stopped_turns_trace_has_its_tools(server: ModelServer, session:
     assert result.began > 0
 
 
-async def test_prefix_stays_stable_for_the_servers_cache(server: ModelServer, session: aiohttp.ClientSession) -> None:
-    runtime, agent = runtime_over(session), spec(route(server))
+async def test_prefix_stays_stable_for_the_servers_cache(server: ModelServer, wire: Wire) -> None:
+    runtime, agent = runtime_over(wire), spec(route(server))
     state = SessionState(version=1, buffer=Buffer())
     for _ in range(3):
         result = await runtime.run(turn(agent, "tell me more about it", state=state), lambda _: None)

@@ -12,10 +12,10 @@ import subprocess
 import sys
 import time
 
-from agents.providers.openai_compatible import model_session
 from agents.types import ModelRoute, SessionState, TurnInput
 from memory.types import Buffer, Line
 from tests.agents.parts import runtime_over, spec, turn
+from tests.support.wire import open_wire
 
 TURNS, SLOTS = 1_600, 16
 
@@ -28,8 +28,8 @@ def buffer() -> Buffer:
 
 async def measure(url: str, *, profile: bool) -> dict[str, float]:
     agent = spec(ModelRoute(provider="openai", model="scripted", base_url=url), tools=["current_time"])
-    async with model_session() as session:
-        runtime = runtime_over(session)
+    async with open_wire() as wire:
+        runtime = runtime_over(wire)
 
         async def slot(turns: int) -> None:
             for _ in range(turns):

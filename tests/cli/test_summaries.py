@@ -43,7 +43,7 @@ def summarise(session: Session, hub: Hub | None, *, status: int) -> tuple[str | 
                 summariser = AgentSummariser(
                     pools=pools,
                     vault=Vault(MasterKeys(*env().master_keys()), pools),
-                    calls=ModelCalls(providers(egress.session), policy=CallPolicy(retries=0)),
+                    calls=ModelCalls(providers(egress.models), policy=CallPolicy(retries=0)),
                     default=None,
                 )
                 key = Key(tenant_id=session.tenant_id, session_id=session.id, subject_id=session.subject_id)

@@ -1,15 +1,25 @@
 """What a tenant's URL may reach. No socket is ever opened to a tested address: connecting is a stub that notes it."""
 
+import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from yarl import URL
 
+from agents.providers.wire import Target, WireFault
 from channels_adapters.errors import ContentRefused, NotConnected, OutcomeUnknown, Permanent
 from hub.egress import Egress, Keys, Policy, RedirectRefused, Refused, is_forbidden
 
@@ -74,8 +84,28 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
             noted.append(info[4][:2])
         raise OSError("the stub connects to nothing")
 
+    async def sock_connect(_: Any, __: Any, address: tuple[str, int]) -> None:
+        noted.append(address[:2])
+        raise OSError("the stub connects to nothing")
+
     monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", start_connection)
+    monkeypatch.setattr("asyncio.selector_events.BaseSelectorEventLoop.sock_connect", sock_connect)
     return noted
+
+
+class Nothing:
+    """A receiver of an answer that must not come."""
+
+    finished = False
+
+    def head(self, status: int, headers: Any) -> None:
+        raise AssertionError("an answer came")
+
+    data: Any = head
+
+
+async def ask_model(egress: Egress, url: str) -> None:
+    await egress.models.post(Target.of(URL(url), {}), b"{}", Nothing())
 
 
 @pytest.mark.parametrize("address", FORBIDDEN.split())
@@ -96,6 +126,8 @@ async def test_bad_addresses_are_never_connected_to(url: str, opened: list[tuple
         if "@" not in url:  # there the session sends them as credentials, to a public address
             with pytest.raises(aiohttp.ClientError):
                 await egress.session.get(url)
+        with pytest.raises((Refused, WireFault)):
+            await ask_model(egress, url)
     assert opened == []
 
 
@@ -113,7 +145,9 @@ async def test_public_addresses_are_connected_to_as_resolved(url: str, opened: l
     async with Egress(find=find) as egress:
         with pytest.raises(NotConnected):
             await egress.http.request("GET", url)
-    assert opened == [("1.1.1.1", URL(url).port)]
+        with pytest.raises(WireFault):
+            await ask_model(egress, url)
+    assert opened == [("1.1.1.1", URL(url).port)] * 2
 
 
 async def test_a_bad_literal_is_refused_for_good(opened: list[tuple[str, int]]) -> None:
@@ -143,7 +177,11 @@ async def test_the_operators_exceptions(
     async with Egress(allow=allow, find=find) as egress:
         with pytest.raises((NotConnected, Permanent)):
             await egress.http.request("GET", url)
-    assert bool(opened) is reached
+        assert bool(opened) is reached
+        opened.clear()
+        with pytest.raises((Refused, WireFault)):
+            await ask_model(egress, url)
+        assert bool(opened) is reached
 
 
 async def test_a_name_that_changes_its_mind_meets_the_sockets_own_check() -> None:
@@ -294,3 +332,69 @@ async def test_keys_are_fetched_once_for_many_and_not_for_every_forgery(serve: S
         assert await keys.refresh() and asked == 2
         now += 3601
         assert keys.get(url) is None
+
+
+# ---- models behind TLS ----
+
+
+def certificate(folder: Path, name: str) -> ssl.SSLContext:
+    """A server's context with a certificate for `name` that nobody has signed but itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = folder / "server.pem"
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pem.write_bytes(secret + made.public_bytes(Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
+
+
+class Kept:
+    finished = False
+    body = b""
+
+    def head(self, status: int, headers: Any) -> None:
+        assert status == 200
+
+    def data(self, data: bytes) -> None:
+        self.body += data
+
+
+async def test_a_models_certificate_is_checked_against_its_name(tmp_path: Path) -> None:
+    context, asked = certificate(tmp_path, "model.test"), list[str]()
+    context.sni_callback = lambda _, name, __: asked.append(name)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async def here(_: str, __: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    port = listening.sockets[0].getsockname()[1]
+    allow = [f"{name}.test:{port}" for name in ("model", "other")]
+    async with Egress(allow=allow, find=here) as egress:
+        with pytest.raises(WireFault, match="CERTIFICATE_VERIFY_FAILED"):  # nobody we trust has signed it
+            await ask_model(egress, f"https://model.test:{port}/v1")
+        egress._tls = ssl.create_default_context(cafile=tmp_path / "server.pem")
+        with pytest.raises(WireFault, match="CERTIFICATE_VERIFY_FAILED"):  # it is for another name
+            await ask_model(egress, f"https://other.test:{port}/v1")
+        said = Kept()
+        await egress.models.post(Target.of(URL(f"https://model.test:{port}/v1"), {}), b"", said)
+    assert said.body == b"ok"
+    assert asked == ["model.test", "other.test", "model.test"]
+    listening.close()

@@ -128,7 +128,7 @@ async def test_sigterm_breaks_no_stream(
             shown = await asyncio.gather(*chats)
             answers = await asyncio.gather(*streams)
             listened = await asyncio.gather(*pages)
-            assert await asyncio.to_thread(first.process.wait, 30) in (0, -signal.SIGTERM)
+            assert await asyncio.to_thread(first.process.wait, PATIENCE) in (0, -signal.SIGTERM)
         log = first.log.read_text()
     assert all(text == stored and len(stored.split()) >= 45 for text, stored, _ in shown), shown
     assert all(moves == 1 for _, _, moves in shown)
@@ -151,7 +151,7 @@ async def test_an_idle_chat_is_told_to_move_and_a_drained_gateway_is_not_ready(
             assert moving["cursor"] == "0.0.0"
             with pytest.raises(ConnectionClosed):
                 await chat.hear()
-        await asyncio.to_thread(gateway.process.wait, 15)
+        await asyncio.to_thread(gateway.process.wait, PATIENCE)
 
 
 async def _with_signal(page: Any, gateway: Gateway) -> AsyncIterator[dict[str, Any]]:

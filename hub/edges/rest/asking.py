@@ -57,7 +57,7 @@ def ask_model(row: Agent) -> dict[str, Any]:
     )
 
     async def ask(egress: Egress) -> tuple[bool, str, str]:
-        known = providers(egress.session)
+        known = providers(egress.models)
         if route.provider not in known:
             return False, f"There is no provider {route.provider!r}; there are: {', '.join(known)}.", ""
         try:
