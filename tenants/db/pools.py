@@ -8,7 +8,7 @@ from typing import Any, Self
 from uuid import UUID
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
+from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline, _queries
 from psycopg.pq import ConnStatus, PipelineStatus, TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
@@ -44,6 +44,9 @@ LIMITS: Mapping[str, PoolLimits] = {
 # made for tables of a few pages takes whichever index holds the tenant, and reads all that the tenant has. Turns cost
 # three times as much then, until autovacuum's first ANALYZE makes the server forget such a plan by itself.
 _REPLAN = "DISCARD PLANS"
+# psycopg remembers what it made of a statement's text, but only of short ones. Ours are few, constant and long: reading
+# the accept and the commit anew took 0.13 and 0.24 ms of each batch.
+_queries.MAX_CACHED_STATEMENT_LENGTH = 32 * 1024
 FIRST_REPLAN_SECONDS = 1.0
 LAST_REPLAN_SECONDS = 20.0
 _STEADY_PLANS: Mapping[str, str] = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg import _queries
 
 from tenants.db.pools import HubConnection, PoolLimits, Pools
 from tests.conftest import Database
@@ -220,6 +221,15 @@ async def test_a_pipeline_sends_once_and_fails_like_any_other(pools: Pools, pair
     async with pools.app(pair[0]) as conn:
         row = await (await conn.execute("SELECT count(*) FROM quota WHERE used = 70707")).fetchone()
         assert row == (0,)
+
+
+async def test_long_statements_are_read_once(pools: Pools, pair: Pair) -> None:
+    long = f"SELECT %(n)s::int /* {'x' * 16_000} */"
+    async with pools.app(pair[0]) as conn:
+        await conn.execute(long, {"n": 1})
+        read = _queries._query2pg.cache_info()
+        await conn.execute(long, {"n": 2})
+    assert _queries._query2pg.cache_info().hits == read.hits + 1
 
 
 async def test_plans_are_made_anew_and_more_and_more_seldom(
