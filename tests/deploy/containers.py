@@ -130,6 +130,21 @@ class Machine:
         )
         assert done.returncode == 0, (name, done.stderr[-3000:])
 
+    def doctor(self, service: str, address: str) -> dict[str, Mapping[str, Any]]:
+        """What `hub doctor` finds in a service's container when this address is taken, by what it is about."""
+        port = {"PORT": address.rpartition(":")[2]}
+        done = subprocess.run(
+            [sys.executable, "-m", "hub.cli", "doctor", "--json"],
+            check=False,
+            cwd=ROOT,
+            env={**self.environment(service), **port},
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+        assert done.stdout, done.stderr[-3000:]
+        return {one["name"]: one for one in json.loads(done.stdout)["findings"]}
+
     def start(self, name: str) -> Container:
         """A service that stays."""
         return self.run(name, self.command(name), self.environment(name))
