@@ -107,6 +107,8 @@ def test_a_wrong_manifest_is_found(wrong: str, monkeypatch: pytest.MonkeyPatch) 
         ("${HUB_IMAGE:-agent-hub:0.1.0}", "${HUB_IMAGE_NAME:-agent-hub:0.1.0}", "HUB_IMAGE_NAME"),
         ("networks: [inside, outside]", "networks: [inside, abroad]", "abroad"),
         ("- ./Caddyfile:", "- ./Candyfile:", "Candyfile"),
+        ("pg_isready -U postgres -h 127.0.0.1", "pg_isready -U postgres", "before it stays"),
+        ("${HTTPS_PORT:-443}:${HTTPS_PORT:-443}/udp", "${HTTPS_PORT:-443}:443/udp", "nobody listens"),
     ],
 )
 def test_a_wrong_compose_file_is_found(
