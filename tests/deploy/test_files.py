@@ -129,6 +129,7 @@ def test_a_wrong_compose_file_is_found(
         ("HEALTHCHECK ", "# ", "HEALTHCHECK"),
         ("COPY tenants tenants", "COPY tenants tenants\nCOPY tests tests", "leaves it out"),
         ('CMD ["run", "gateway"]', 'CMD ["serve"]', "serve"),
+        ("# One image", "# syntax=docker/dockerfile:1.7\n# One image", "from a registry"),
     ],
 )
 def test_a_wrong_dockerfile_is_found(old: str, new: str, told: str, tmp_path: Path) -> None:
