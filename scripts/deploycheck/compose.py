@@ -117,6 +117,8 @@ def starts() -> Iterator[str]:
     probe = " ".join(found["postgres"]["healthcheck"]["test"])
     if " -h " not in probe:  # the image's first start has a server on the socket only, and stops it again
         yield "compose.yaml: postgres is asked over its socket, and so is healthy before it stays"
+    if "/data" not in found["valkey"].get("tmpfs", ()):  # the image declares it as a volume
+        yield "compose.yaml: each new container of valkey leaves a volume without a name behind"
     for mapping in found["proxy"]["ports"]:
         outer, inner = mapping.removesuffix("/udp").split(":")
         if outer == "8443" and inner != outer:  # Caddy listens on the port of the public address

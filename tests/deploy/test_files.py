@@ -108,6 +108,7 @@ def test_a_wrong_manifest_is_found(wrong: str, monkeypatch: pytest.MonkeyPatch) 
         ("networks: [inside, outside]", "networks: [inside, abroad]", "abroad"),
         ("- ./Caddyfile:", "- ./Candyfile:", "Candyfile"),
         ("pg_isready -U postgres -h 127.0.0.1", "pg_isready -U postgres", "before it stays"),
+        ("tmpfs: [/data]", "tmpfs: [/tmp]", "without a name"),
         ("${HTTPS_PORT:-443}:${HTTPS_PORT:-443}/udp", "${HTTPS_PORT:-443}:443/udp", "nobody listens"),
     ],
 )
