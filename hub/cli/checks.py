@@ -76,6 +76,11 @@ def _data_dir(env: Env) -> Finding:
     if not folder.exists():
         return Finding("data folder", f"{folder} will be made at the first start")
     found = folder.stat()
+    if env.master_key is not None and not (env.embedded_postgres or env.embedded_valkey):
+        # Nothing but caches is in it. A volume that an orchestrator made is root's, and its group may write.
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return bad("data folder", f"{folder} may not be written to", "mount something writable over it")
+        return Finding("data folder", f"{folder}, for caches only")
     if found.st_uid != os.geteuid():
         return bad("data folder", f"{folder} is another user's", "start as its owner, or set another HUB_DATA_DIR")
     if stat.S_IMODE(found.st_mode) & 0o022:

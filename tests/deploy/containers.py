@@ -92,6 +92,11 @@ class Machine:
     settings: dict[str, str] = field(default_factory=dict)
     started: list[Container] = field(default_factory=list)
 
+    @property
+    def data(self) -> Path:
+        """What the containers have as /var/lib/hub."""
+        return self.folder / "hub"
+
     def service(self, name: str) -> Mapping[str, Any]:
         """A service of the compose file with its variables filled in."""
         key = base64.b64encode(b"k" * 32).decode()
@@ -110,7 +115,7 @@ class Machine:
         }
         wanted |= {key: value for key, value in places.items() if key in wanted}
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR") if key in os.environ}
-        return {**kept, **wanted, **_HERE, "HUB_DATA_DIR": str(self.folder / "hub"), **self.settings}
+        return {**kept, **wanted, **_HERE, "HUB_DATA_DIR": str(self.data), **self.settings}
 
     def command(self, name: str) -> list[str]:
         """`hub` with the service's command."""
