@@ -61,7 +61,8 @@ def arguments() -> dict[str, str]:
 
 
 def _made(folder: Path) -> Bases:
-    python, uv, services = (f"{PREFIX}/{name}" for name in ("python", "uv", "services"))
+    version = arguments()["UV_IMAGE"].rsplit(":", 1)[1]
+    python, uv, services = f"{PREFIX}/python", f"{PREFIX}/uv:{version}", f"{PREFIX}/services"
     if not docker.has(python):
         context = _root(folder / "python", suite="bookworm", packages=_PYTHON)
         authorities = ssl.get_default_verify_paths().cafile
@@ -69,7 +70,7 @@ def _made(folder: Path) -> Bases:
             shutil.copy(authorities, context / "ca-certificates.crt")
         docker.build(python, FOLDER / "python.Dockerfile", context, {})
     if not docker.has(uv):
-        context = _uv(folder / "uv", version=arguments()["UV_IMAGE"].rsplit(":", 1)[1])
+        context = _uv(folder / "uv", version=version)
         docker.build(uv, FOLDER / "uv.Dockerfile", context, {})
     if not docker.has(services):
         context = _root(folder / "services", suite="trixie", packages=_SERVICES)
