@@ -4,7 +4,7 @@ PY := .venv/bin/python
 PACKAGES := hub channels_adapters agents memory tenants tests
 PYTEST_ARGS ?= -n 2 --dist loadgroup -q
 
-.PHONY: run test check bench bench-memory faults soak fuzz bench-peers shots widget install clean
+.PHONY: run test check bench bench-memory faults soak fuzz bench-peers shots image-check widget install clean
 
 run: install
 	@exec .venv/bin/hub up
@@ -42,6 +42,10 @@ fuzz: install
 # The pictures of docs/images; ONLY="chat trace" takes some of them. Needs Chromium.
 shots: install
 	$(PY) -m tests.shots $(ONLY)
+
+# Builds the image and runs the compose file with it. Needs Docker with Compose 2.24, and says so where they are not there.
+image-check: install
+	$(PY) -m pytest -q -s -rs tests/image/checks.py
 
 # Needs Node 20; everything else does without.
 widget:

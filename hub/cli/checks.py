@@ -1,5 +1,7 @@
 """What `hub doctor` looks at: one function for each thing, each answer says what to do."""
 
+import errno
+import http.client
 import os
 import socket
 import stat
@@ -43,6 +45,7 @@ def examine(env: Env, *, running: bool, everything: bool = False) -> Iterator[Fi
 
 def _stored(env: Env, *, running: bool, everything: bool) -> Iterator[Finding]:
     """What the rows say. A statement that takes too long is a finding too: somebody waits for the answer."""
+    database.set_up_django()  # sealed cells are opened with its settings; the schema's check has no need of them
     checks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
         ("clock", lambda: iter([working.clock(env)])),
         ("partitions", lambda: iter([working.partitions(env)])),
@@ -73,6 +76,11 @@ def _data_dir(env: Env) -> Finding:
     if not folder.exists():
         return Finding("data folder", f"{folder} will be made at the first start")
     found = folder.stat()
+    if env.master_key is not None and not (env.embedded_postgres or env.embedded_valkey):
+        # Nothing but caches is in it. A volume that an orchestrator made is root's, and its group may write.
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return bad("data folder", f"{folder} may not be written to", "mount something writable over it")
+        return Finding("data folder", f"{folder}, for caches only")
     if found.st_uid != os.geteuid():
         return bad("data folder", f"{folder} is another user's", "start as its owner, or set another HUB_DATA_DIR")
     if stat.S_IMODE(found.st_mode) & 0o022:
@@ -146,8 +154,25 @@ def _port(env: Env) -> Finding:
         try:
             probe.bind((env.bind, env.port))
         except OSError as error:
+            # Beside a role whose servers are elsewhere, as in its container. An embedded hub that runs holds its data
+            # folder, so who answers there is another one.
+            if error.errno == errno.EADDRINUSE and not env.embedded_postgres and _is_ours(env):
+                return Finding("port", f"{env.bind}:{env.port} is served by the hub")
             return bad("port", f"{env.bind}:{env.port}: {error.strerror}", "choose another one with PORT or HUB_BIND")
     return Finding("port", f"{env.bind}:{env.port} is free")
+
+
+def _is_ours(env: Env) -> bool:
+    """Whether a process of the hub answers on our port."""
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(env.bind, env.bind)  # noqa: S104 - compared, not bound
+    asked = http.client.HTTPConnection(here, env.port, timeout=5)
+    try:
+        asked.request("GET", "/health/live")
+        return asked.getresponse().read(64) == b'{"status":"live"}'
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        asked.close()
 
 
 def _redis(env: Env) -> Finding:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -110,8 +111,25 @@ def references() -> Iterator[str]:
         yield "compose.yaml: the proxy leads to another port than the gateways listen on"
 
 
+def starts() -> Iterator[str]:
+    """What was found wrong when the containers were really started."""
+    found = document({**filled(), "HTTPS_PORT": "8443"})["services"]
+    probe = " ".join(found["postgres"]["healthcheck"]["test"])
+    if " -h " not in probe:  # the image's first start has a server on the socket only, and stops it again
+        yield "compose.yaml: postgres is asked over its socket, and so is healthy before it stays"
+    if "/data" not in found["valkey"].get("tmpfs", ()):  # the image declares it as a volume
+        yield "compose.yaml: each new container of valkey leaves a volume without a name behind"
+    for mapping in found["proxy"]["ports"]:
+        outer, inner = mapping.removesuffix("/udp").split(":")
+        if outer == "8443" and inner != outer:  # Caddy listens on the port of the public address
+            yield f"compose.yaml: the proxy's port {outer} leads to {inner}, where nobody listens"
+    public = urlsplit(example()["HUB_PUBLIC_URL"])
+    if (public.port or 443) != int(example()["HTTPS_PORT"]):
+        yield f".env.example: HTTPS_PORT is {example()['HTTPS_PORT']}, but the public address is {public.geturl()}"
+
+
 def _has_health(service: Mapping[str, Any]) -> bool:
     return "healthcheck" in service or "build" in service
 
 
-CHECKS: tuple[Callable[[], Iterator[str]], ...] = (variables_agree, services, references)
+CHECKS: tuple[Callable[[], Iterator[str]], ...] = (variables_agree, services, references, starts)

@@ -1,5 +1,6 @@
 """The admin as staff and members see it, over HTTP and the real database."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,13 @@ def test_a_member_logs_in_and_sees_own_rows_only(acme: World, umbrella: World) -
     assert client.get(f"/admin/hub/session/{umbrella.session.id}/change/").status_code == 302
     assert client.post("/admin/scope/", {"tenant": str(umbrella.tenant.id)}).status_code == 404
     assert client.post("/admin/scope/", {"tenant": ""}).status_code == 404
+
+
+def test_who_signs_in_by_the_form_alone_comes_to_the_console(acme: World) -> None:
+    client = Client(SERVER_NAME="localhost")
+    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', client.get("/admin/login/").text))
+    page = client.post("/admin/login/", {**fields, "username": "acme-viewer", "password": PASSWORD}, follow=True)
+    assert (page.status_code, page.redirect_chain[-1][0]) == (200, "/admin/")
 
 
 def test_a_session_reads_as_a_chat(acme: World, login: Login) -> None:

@@ -92,6 +92,11 @@ class Machine:
     settings: dict[str, str] = field(default_factory=dict)
     started: list[Container] = field(default_factory=list)
 
+    @property
+    def data(self) -> Path:
+        """What the containers have as /var/lib/hub."""
+        return self.folder / "hub"
+
     def service(self, name: str) -> Mapping[str, Any]:
         """A service of the compose file with its variables filled in."""
         key = base64.b64encode(b"k" * 32).decode()
@@ -110,7 +115,7 @@ class Machine:
         }
         wanted |= {key: value for key, value in places.items() if key in wanted}
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR") if key in os.environ}
-        return {**kept, **wanted, **_HERE, "HUB_DATA_DIR": str(self.folder / "hub"), **self.settings}
+        return {**kept, **wanted, **_HERE, "HUB_DATA_DIR": str(self.data), **self.settings}
 
     def command(self, name: str) -> list[str]:
         """`hub` with the service's command."""
@@ -129,6 +134,21 @@ class Machine:
             timeout=90,
         )
         assert done.returncode == 0, (name, done.stderr[-3000:])
+
+    def doctor(self, service: str, address: str) -> dict[str, Mapping[str, Any]]:
+        """What `hub doctor` finds in a service's container when this address is taken, by what it is about."""
+        port = {"PORT": address.rpartition(":")[2]}
+        done = subprocess.run(
+            [sys.executable, "-m", "hub.cli", "doctor", "--json"],
+            check=False,
+            cwd=ROOT,
+            env={**self.environment(service), **port},
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+        assert done.stdout, done.stderr[-3000:]
+        return {one["name"]: one for one in json.loads(done.stdout)["findings"]}
 
     def start(self, name: str) -> Container:
         """A service that stays."""

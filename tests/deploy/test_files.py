@@ -107,6 +107,9 @@ def test_a_wrong_manifest_is_found(wrong: str, monkeypatch: pytest.MonkeyPatch) 
         ("${HUB_IMAGE:-agent-hub:0.1.0}", "${HUB_IMAGE_NAME:-agent-hub:0.1.0}", "HUB_IMAGE_NAME"),
         ("networks: [inside, outside]", "networks: [inside, abroad]", "abroad"),
         ("- ./Caddyfile:", "- ./Candyfile:", "Candyfile"),
+        ("pg_isready -U postgres -h 127.0.0.1", "pg_isready -U postgres", "before it stays"),
+        ("tmpfs: [/data]", "tmpfs: [/tmp]", "without a name"),
+        ("${HTTPS_PORT:-443}:${HTTPS_PORT:-443}/udp", "${HTTPS_PORT:-443}:443/udp", "nobody listens"),
     ],
 )
 def test_a_wrong_compose_file_is_found(
@@ -127,6 +130,7 @@ def test_a_wrong_compose_file_is_found(
         ("HEALTHCHECK ", "# ", "HEALTHCHECK"),
         ("COPY tenants tenants", "COPY tenants tenants\nCOPY tests tests", "leaves it out"),
         ('CMD ["run", "gateway"]', 'CMD ["serve"]', "serve"),
+        ("# One image", "# syntax=docker/dockerfile:1.7\n# One image", "from a registry"),
     ],
 )
 def test_a_wrong_dockerfile_is_found(old: str, new: str, told: str, tmp_path: Path) -> None:

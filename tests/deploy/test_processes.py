@@ -48,7 +48,17 @@ async def test_each_role_runs_alone_answers_and_ends_in_order(prepared: Machine)
                 assert {one["role"] for one, _ in await watching.until("max by (role) (hub_workers)", 2)}
                 await watching.until("hub:turns_used:ratio", 1)
                 assert not await watching.values('ALERTS{alertname="HubDatabaseUnseen"}')
-        runner = next(one for one in running if one.service == "runner")
+        by_role = {one.service: one for one in running}
+        prepared.data.mkdir(exist_ok=True)
+        prepared.data.chmod(0o2777)  # as Kubernetes makes an empty volume
+        for role in ("gateway", "worker"):  # as `docker compose exec gateway hub doctor` does
+            found = await asyncio.to_thread(prepared.doctor, role, by_role[role].address)
+            assert found["port"]["ok"] and "served by the hub" in found["port"]["detail"]
+            assert found["sealed cells"]["ok"] and found["data folder"]["ok"]
+        found = await asyncio.to_thread(prepared.doctor, "gateway", program.base_url)
+        assert "already in use" in found["port"]["detail"] and not found["port"]["ok"]
+        prepared.data.chmod(0o700)
+        runner = by_role["runner"]
         async with http.post(runner.address + path, data=b"{}") as answer:
             assert answer.status == 404  # a runner has no door
         ends = await asyncio.gather(*(asyncio.to_thread(one.stop) for one in running))

@@ -66,6 +66,8 @@ class FakePlatform(ABC):
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
         self._port = 0
+        self.host = "127.0.0.1"
+        """Where it listens; loopback unless the hub runs somewhere that cannot reach that."""
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=64 << 20)
@@ -84,12 +86,12 @@ class FakePlatform(ABC):
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://{self.host}:{self._port}"
 
     async def listen(self) -> None:
         """Accept connections, again on the same port after `refuse`."""
         assert self._runner is not None
-        self._site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
+        self._site = web.TCPSite(self._runner, self.host, self._port, reuse_address=True)
         await self._site.start()
         self._port = self._runner.addresses[0][1]
 

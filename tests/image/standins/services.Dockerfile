@@ -1,0 +1,3 @@
+# What the services beside ours have in common.
+FROM scratch
+ADD root.tar /
