@@ -117,7 +117,7 @@ def _login(env: Env) -> Finding:
         with psycopg.connect(env.direct_dsn, connect_timeout=5) as connection:
             check_login(connection)
     except LoginRefused as refused:
-        return bad("roles", "; ".join(refused.faults), refused.remedy)
+        return bad("roles", "; ".join(map(str, refused.faults)), refused.remedy)
     except psycopg.OperationalError:
         return bad("roles", "not looked at", "mend the database first")
     return Finding("roles", f"{env.db_role_prefix}_login may do no more than it should")
