@@ -30,6 +30,7 @@ from hub.embedded.postgres import ensure_database
 from tenants.db.roles import create_roles
 
 ROOT = Path(__file__).resolve().parent.parent
+os.environ["LANGUAGE"] = "en"  # what commands say is compared, whatever their tester speaks
 TEMPLATE = "hub_template"
 PREFIX = "hub"
 _BASE = Path(tempfile.gettempdir()) / f"agent-hub-tests-{os.geteuid()}"
