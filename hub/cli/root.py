@@ -123,6 +123,9 @@ def run() -> None:
         except click.Abort:
             click.echo(err=True)
             sys.exit(EXIT_INTERRUPTED)
+        except click.exceptions.NoArgsIsHelpError as unfinished:
+            click.echo(unfinished.format_message(), err=True)
+            sys.exit(EXIT_USAGE)
         except click.ClickException as wrong:
             _fail(_usage(wrong), EXIT_USAGE)
 

@@ -99,6 +99,20 @@ def test_exit_codes(
     assert code in EXITS
 
 
+@pytest.mark.parametrize("group", [(), ("tenant",)])
+def test_a_group_without_a_command_shows_its_help(
+    group: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["hub", *group])
+    with pytest.raises(SystemExit) as ended:
+        run()
+    assert ended.value.code == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"Usage: {' '.join(('hub', *group))} [OPTIONS] COMMAND [ARGS]...\n\n  ")
+    assert "\n    hub " in told.err
+
+
 def test_what_does_not_answer_has_its_own_code() -> None:
     elsewhere = {
         "PATH": "/usr/bin:/bin",
