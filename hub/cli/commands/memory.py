@@ -9,7 +9,7 @@ import click
 from hub.cli import arguments, lookup
 from hub.cli.helping import Group, examples
 from hub.cli.output import CommandFailed, Output, with_output
-from hub.cli.terminal import SPEAKERS
+from hub.cli.terminal import SPEAKERS, safe
 from hub.cli.words import _, told
 
 if TYPE_CHECKING:
@@ -46,10 +46,10 @@ def show(output: Output, slug: str, session: str | None, subject: str | None) ->
 
         whose = _named(slug, session, subject)
         vault = lookup.vault()
-        told = list(remembered.summaries(whose, vault))
+        summaries = list(remembered.summaries(whose, vault))
         recent = list(remembered.lines(whose, vault))
-        values = {**remembered.counts(whose), "summary": told, "recent": recent}
-    lines = [f"[{one['first_seq']}–{one['last_seq']}] {one['text']}" for one in told]
+        values = {**remembered.counts(whose), "summary": summaries, "recent": recent}
+    lines = [f"[{one['first_seq']}–{one['last_seq']}] {safe(one['text'])}" for one in summaries]
     lines += [f"{one['seq']:>6} {_said(one)}" for one in recent]
     output.result(values, "\n".join(lines) or _("nothing is remembered"))
 
@@ -95,7 +95,7 @@ def erase(output: Output, slug: str, session: str | None, subject: str | None, y
 
 def _said(line: dict[str, Any]) -> str:
     speaker = line["speaker"] or told(SPEAKERS.get(line["role"], line["role"]))
-    return _("{name}: {text}", name=speaker, text=line["text"])
+    return safe(_("{name}: {text}", name=speaker, text=line["text"]))
 
 
 def _named(slug: str, session: str | None, subject: str | None) -> "Whose":

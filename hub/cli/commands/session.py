@@ -79,7 +79,7 @@ def show(output: Output, session: str, slug: str, limit: int) -> None:
             rows = Message.objects.filter(session_id=found.id).order_by("-seq")[:limit]
             messages = [_message(one) for one in reversed(rows)]
             values = {**_shown(found), "messages": messages}
-    head = _("{name}: {title}", name=values["connection"], title=values["title"] or values["id"])
+    head = safe(_("{name}: {title}", name=values["connection"], title=values["title"] or values["id"]))
     output.result(values, "\n".join([bold(head), *(_line(one) for one in messages)]))
 
 
