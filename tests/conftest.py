@@ -301,6 +301,16 @@ def pytest_configure_node(node: object) -> None:
     given.update(hub_folder=str(_run.folder), hub_master_key=_run.master_key)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """In the controller of xdist: which tests go together."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from tests.support.groups import Groups
+
+    return Groups(config, log)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop what this process started."""
     if not hasattr(config, "workerinput") and "_run" in globals():
