@@ -1,7 +1,7 @@
 """Agents as rows, and what a conversation with one leaves behind. The hot path uses `agents.store`."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from django.core.exceptions import ValidationError
@@ -12,6 +12,9 @@ from agents.tools.builtin import BUILT_IN
 from memory.types import Policy
 from tenants.crypto import CellRef, Vault
 from tenants.models import TenantOwned
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 POLICY_FIELDS = frozenset(Policy.__dataclass_fields__)
 
@@ -52,13 +55,13 @@ class Agent(TenantOwned):
         """Refuse settings that a turn could not run with."""
         unknown = set(self.policy) - POLICY_FIELDS
         if unknown:
-            raise ValidationError({"policy": f"unknown: {', '.join(sorted(unknown))}"})
+            raise _wrong("policy", _("unknown: %(names)s"), unknown)
         missing = [name for name in self.tools if name not in BUILT_IN]
         if missing:
-            raise ValidationError({"tools": f"no such tool: {', '.join(map(str, missing))}"})
+            raise _wrong("tools", _("no such tool: %(names)s"), map(str, missing))
         for route in self.routes:
             if not isinstance(route, dict) or not route.get("model") or not route.get("provider"):
-                raise ValidationError({"routes": "each route needs a provider and a model"})
+                raise ValidationError({"routes": _("each route needs a provider and a model")})
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save as a new version: caches of the old one are void everywhere."""
@@ -73,6 +76,10 @@ class Agent(TenantOwned):
         """Set the routes' API keys (in their order); the tenant's data keys must be loaded. Not saved yet."""
         cell = CellRef(self.tenant_id, "credentials", "agent", "credentials", self.id)
         self.credentials = vault.seal(cell, orjson.dumps(list(keys))) if any(keys) else None
+
+
+def _wrong(field: str, message: "StrOrPromise", names: Iterable[str]) -> ValidationError:
+    return ValidationError({field: ValidationError(message, params={"names": ", ".join(sorted(names))})})
 
 
 class Checkpoint(TenantOwned):

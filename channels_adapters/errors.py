@@ -16,6 +16,8 @@ ChannelError
     ├── WindowClosed
     ├── ContentRefused
     └── Unsupported            cannot be expressed on this channel
+
+FieldRefused stands apart: an operator's setting that cannot be used, found before anything is sent.
 """
 
 
@@ -101,3 +103,12 @@ class ContentRefused(Permanent):
 
 class Unsupported(Permanent):
     """This cannot be expressed on the channel."""
+
+
+class FieldRefused(ValueError):
+    """A field of the Credentials cannot be used. `text` takes `values` as `str.format` does, for other languages."""
+
+    def __init__(self, text: str, /, **values: object) -> None:
+        super().__init__(text.format(**values))
+        self.text = text
+        self.values = values

@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from types import MappingProxyType, ModuleType
 from typing import Any
@@ -20,7 +20,12 @@ class RegistryBroken(Exception):
 
 
 class ChannelUnknown(LookupError):
-    """No adapter has this slug."""
+    """No adapter has this slug; `known` are those there are."""
+
+    def __init__(self, slug: str, known: Sequence[str]) -> None:
+        super().__init__(f"no channel is called {slug!r}; there are: {', '.join(known)}")
+        self.slug = slug
+        self.known = tuple(known)
 
 
 @cache
@@ -34,7 +39,7 @@ def adapter_type(slug: str) -> AdapterType:
     try:
         return adapters()[slug]
     except KeyError:
-        raise ChannelUnknown(f"no channel is called {slug!r}; there are: {', '.join(adapters())}") from None
+        raise ChannelUnknown(slug, list(adapters())) from None
 
 
 def discover(package: ModuleType) -> dict[str, AdapterType]:

@@ -12,7 +12,7 @@ import ipaddress
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,20 +23,23 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from hub.embedded.layout import Layout
 from hub.embedded.masterkey import existing_master_key, existing_master_keys, master_key
+from hub.expected import Expected, fault
+from hub.phrase import Phrase
 
 
 class EnvError(ValueError):
-    """The environment cannot be used; `problems` has one line per variable."""
+    """The environment cannot be used: `faults` are variables and what is wrong with each, `problems` the lines."""
 
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+    def __init__(self, faults: Iterable[tuple[str, Phrase]]) -> None:
+        self.faults = sorted(faults, key=lambda one: (one[0], str(one[1])))
+        self.problems = [f"{name}: {reason}" for name, reason in self.faults]
+        super().__init__("\n".join(self.problems))
 
 
 def _url(value: str, *, schemes: frozenset[str], example: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in schemes or not (parts.netloc or parts.path):
-        raise ValueError(f"expected a URL such as {example}")
+        raise Expected("expected a URL such as {example}", example=example)
     return value
 
 
@@ -50,20 +53,22 @@ def _redis_url(value: str) -> str:
 
 def _broker_url(value: str) -> str:
     known = frozenset({"redis", "rediss", "redis+socket", "unix", "amqp", "amqps", "sentinel"})
-    return _url(value, schemes=known, example="redis://host:6379/0 or amqp://user:password@host//")
+    return _url(value, schemes=known, example="redis://host:6379/0, amqp://user:password@host//")
 
 
 def _http_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("expected an http or https URL without query, such as https://hub.example.org")
+        raise Expected(
+            "expected an http or https URL without query, such as {example}", example="https://hub.example.org"
+        )
     return value.rstrip("/")
 
 
 def _master_key(value: SecretStr) -> SecretStr:
     keys = _decoded_keys(value)
     if not keys or any(len(key) != 32 for key in keys):
-        raise ValueError(
+        raise Expected(
             "expected 32 bytes in base64, as made by: head -c 32 /dev/urandom | base64"
             " (while it is being changed: the new one, a comma, the old one)"
         )
@@ -81,8 +86,8 @@ def _egress(value: str) -> tuple[str, ...]:
     entries = tuple(entry.strip() for entry in value.split(",") if entry.strip())
     wrong = [entry for entry in entries if not _egress_entry(entry)]
     if wrong:
-        raise ValueError(
-            f"expected host:port or address ranges (10.0.0.0/8), parted by commas; not: {', '.join(wrong)}"
+        raise Expected(
+            "expected host:port or address ranges (10.0.0.0/8), parted by commas; not: {wrong}", wrong=", ".join(wrong)
         )
     return entries
 
@@ -102,7 +107,7 @@ def _names(value: str) -> tuple[str, ...]:
 
 def _crash_at(value: str) -> str:
     if not re.fullmatch(r"[a-z0-9_.-]+:[1-9][0-9]*", value):
-        raise ValueError("expected name:n, the crash point and the passage to end at")
+        raise Expected("expected name:n, the crash point and the passage to end at")
     return value
 
 
@@ -274,45 +279,41 @@ def variable(field: str) -> str:
 
 # (variable that is set, what it needs, why)
 _NEEDS = (
-    ("HUB_DATABASE_URL", "HUB_MASTER_KEY", "a foreign database needs a key kept apart from it"),
-    ("HUB_DATABASE_OWNER_URL", "HUB_DATABASE_URL", "the owner's address goes with the login's"),
-    ("HUB_DATABASE_DIRECT_URL", "HUB_DATABASE_URL", "the direct address goes with the login's"),
-    ("HUB_LLM_BASE_URL", "HUB_LLM_MODEL", "a model endpoint needs the model's name"),
-    ("HUB_LLM_MODEL", "HUB_LLM_BASE_URL", "a model's name needs its endpoint, such as https://api.openai.com/v1"),
-    ("HUB_EMBEDDING_BASE_URL", "HUB_EMBEDDING_MODEL", "an embedding endpoint needs the model's name"),
-    ("HUB_EMBEDDING_BASE_URL", "HUB_EMBEDDING_DIMENSIONS", "vectors of unknown length cannot be stored"),
+    ("HUB_DATABASE_URL", "HUB_MASTER_KEY", Phrase("a foreign database needs a key kept apart from it")),
+    ("HUB_DATABASE_OWNER_URL", "HUB_DATABASE_URL", Phrase("the owner's address goes with the login's")),
+    ("HUB_DATABASE_DIRECT_URL", "HUB_DATABASE_URL", Phrase("the direct address goes with the login's")),
+    ("HUB_LLM_BASE_URL", "HUB_LLM_MODEL", Phrase("a model endpoint needs the model's name")),
+    (
+        "HUB_LLM_MODEL",
+        "HUB_LLM_BASE_URL",
+        Phrase("a model's name needs its endpoint, such as https://api.openai.com/v1"),
+    ),
+    ("HUB_EMBEDDING_BASE_URL", "HUB_EMBEDDING_MODEL", Phrase("an embedding endpoint needs the model's name")),
+    ("HUB_EMBEDDING_BASE_URL", "HUB_EMBEDDING_DIMENSIONS", Phrase("vectors of unknown length cannot be stored")),
 )
 
 
 def read() -> Env:
     """Read and check everything; raises EnvError with all that is wrong."""
-    problems = _missing(os.environ)
+    faults = list(_missing(os.environ))
     try:
         found = Env()
     except ValidationError as error:
-        for fault in error.errors(include_url=False, include_input=False):
-            name = str(fault["loc"][0])
-            problems.append(f"{name if name.isupper() else variable(name)}: {_reason(fault['msg'])}")
-        raise EnvError(sorted(problems)) from None
-    if problems:
-        raise EnvError(sorted(problems))
+        for one in error.errors(include_url=False, include_input=False):
+            name = str(one["loc"][0])
+            faults.append((name if name.isupper() else variable(name), fault(one)))
+        raise EnvError(faults) from None
+    if faults:
+        raise EnvError(faults)
     return found
 
 
-def _missing(values: Mapping[str, str]) -> list[str]:
-    problems = [
-        f"{needed}: missing, because {given} is set: {why}"
-        for given, needed, why in _NEEDS
-        if values.get(given) and not values.get(needed)
-    ]
+def _missing(values: Mapping[str, str]) -> Iterator[tuple[str, Phrase]]:
+    for given, needed, why in _NEEDS:
+        if values.get(given) and not values.get(needed):
+            yield needed, Phrase("missing, because {given} is set: {why}", given=given, why=why)
     if values.get("HUB_DATABASE_POOLER") == "transaction" and not values.get("HUB_DATABASE_DIRECT_URL"):
-        problems.append("HUB_DATABASE_DIRECT_URL: missing, because a transaction pooler cannot hold session locks")
-    return problems
-
-
-def _reason(message: str) -> str:
-    text = message.removeprefix("Value error, ")
-    return text if text.startswith("expected") else f"expected: {text.removeprefix('Input should be ')}"
+        yield "HUB_DATABASE_DIRECT_URL", Phrase("missing, because a transaction pooler cannot hold session locks")
 
 
 def select_settings() -> None:

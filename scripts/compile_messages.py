@@ -1,6 +1,7 @@
-"""Compile hub/locale/*/LC_MESSAGES/django.po to .mo without gettext's tools: `python scripts/compile_messages.py`.
+"""Compile the .po files to .mo without gettext's tools: `python scripts/compile_messages.py`.
 
-`--check` only says whether the committed files are up to date. Plural forms and contexts are not used here and refused.
+The console's are in hub/locale, the command's in hub/cli/locale. `--check` only says whether the committed files are up
+to date. Contexts are not used here and refused.
 """
 
 import ast
@@ -8,16 +9,20 @@ import struct
 import sys
 from pathlib import Path
 
-LOCALE = Path(__file__).resolve().parent.parent / "hub" / "locale"
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = (ROOT / "hub" / "locale", ROOT / "hub" / "cli" / "locale")
 
 
 def read(path: Path) -> dict[str, str]:
-    """The translated messages of a catalogue; fuzzy and empty ones are left out, as gettext does."""
+    """The translated messages of a catalogue; fuzzy and empty ones are left out, as gettext does.
+
+    One with a plural is found under both of its texts, parted by a zero byte, and has one form: Chinese needs no more.
+    """
     found: dict[str, str] = {}
     for entry in path.read_text(encoding="utf-8").split("\n\n"):
         lines = [line for line in entry.splitlines() if not line.startswith("#")]
         fuzzy = any(line.startswith("#,") and "fuzzy" in line for line in entry.splitlines())
-        parts = {"msgid": "", "msgstr": ""}
+        parts = {"msgid": "", "msgid_plural": "", "msgstr": "", "msgstr[0]": ""}
         name = ""
         for line in lines:
             if not line.startswith('"'):
@@ -25,8 +30,9 @@ def read(path: Path) -> dict[str, str]:
             if name not in parts:
                 raise ValueError(f"{path}: {name} is not supported")
             parts[name] += ast.literal_eval(line)
-        if lines and parts["msgstr"] and (not fuzzy or not parts["msgid"]):
-            found[parts["msgid"]] = parts["msgstr"]
+        plural, said = parts["msgid_plural"], parts["msgstr"] or parts["msgstr[0]"]
+        if lines and said and (not fuzzy or not parts["msgid"]):
+            found[f"{parts['msgid']}\0{plural}" if plural else parts["msgid"]] = said
     return found
 
 
@@ -46,11 +52,11 @@ def pack(messages: dict[str, str]) -> bytes:
 
 def main(arguments: list[str]) -> int:
     stale = []
-    for path in sorted(LOCALE.glob("*/LC_MESSAGES/*.po")):
+    for path in sorted(path for folder in FOLDERS for path in folder.glob("*/LC_MESSAGES/*.po")):
         compiled, target = pack(read(path)), path.with_suffix(".mo")
         if target.exists() and target.read_bytes() == compiled:
             continue
-        stale.append(str(target.relative_to(LOCALE)))
+        stale.append(str(target.relative_to(ROOT)))
         if "--check" not in arguments:
             target.write_bytes(compiled)
     print("\n".join(stale) or "all catalogues are compiled")

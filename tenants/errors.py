@@ -7,13 +7,20 @@ TenantsError
 └── MasterKeyMissing   a data key is wrapped under a master key that the ring does not hold
 """
 
+from collections.abc import Sequence
+
 
 class TenantsError(Exception):
     """Base of all errors of this package but `tenants.context.NoTenant`."""
 
 
 class UnknownPlan(TenantsError):
-    """No plan has this slug."""
+    """No plan has this slug; `known` are those there are."""
+
+    def __init__(self, slug: str, known: Sequence[str]) -> None:
+        super().__init__(f"there is no plan {slug!r}; there are: {', '.join(known)}")
+        self.slug = slug
+        self.known = tuple(known)
 
 
 class KeyUnavailable(TenantsError):

@@ -36,7 +36,7 @@ def check_zone(value: str) -> None:
     try:
         ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError):
-        raise ValidationError(f"{value!r} is not a time zone") from None
+        raise ValidationError(_("%(value)r is not a time zone"), params={"value": value}) from None
 
 
 SHARE = (MinValueValidator(0.0), MaxValueValidator(1.0))

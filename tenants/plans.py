@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils.translation import gettext_lazy as _
 
 from tenants.audit import Actor, changed, record
 from tenants.context import tenant_scope
@@ -102,8 +103,7 @@ def set_status(tenant: Tenant, status: str, *, actor: Actor, reason: str = "") -
 def _plan(slug: str) -> Plan:
     plan = Plan.objects.filter(slug=slug).first()
     if plan is None:
-        known = ", ".join(Plan.objects.order_by("id").values_list("slug", flat=True))
-        raise UnknownPlan(f"there is no plan {slug!r}; there are: {known}")
+        raise UnknownPlan(slug, list(Plan.objects.order_by("id").values_list("slug", flat=True)))
     return plan
 
 
@@ -113,4 +113,5 @@ def _insert(tenant: Tenant) -> None:
         Tenant.objects.bulk_create([tenant], ignore_conflicts=True) and not Tenant.objects.filter(id=tenant.id).exists()
     )
     if taken:
-        raise ValidationError({"slug": f"the slug {tenant.slug!r} is taken"})
+        taken_already = ValidationError(_("the slug %(slug)r is taken"), params={"slug": tenant.slug})
+        raise ValidationError({"slug": taken_already})

@@ -30,6 +30,7 @@ from hub.embedded.postgres import ensure_database
 from tenants.db.roles import create_roles
 
 ROOT = Path(__file__).resolve().parent.parent
+os.environ["LANGUAGE"] = "en"  # what commands say is compared, whatever their tester speaks
 TEMPLATE = "hub_template"
 PREFIX = "hub"
 _BASE = Path(tempfile.gettempdir()) / f"agent-hub-tests-{os.geteuid()}"
@@ -298,6 +299,16 @@ def pytest_configure_node(node: object) -> None:
     """In the controller of xdist: tell a worker where the run's folder is."""
     given: dict[str, str] = node.workerinput  # type: ignore[attr-defined]
     given.update(hub_folder=str(_run.folder), hub_master_key=_run.master_key)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """In the controller of xdist: which tests go together."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from tests.support.groups import Groups
+
+    return Groups(config, log)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

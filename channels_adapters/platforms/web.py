@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 
 from channels_adapters.base import Credentials
+from channels_adapters.errors import FieldRefused
 from channels_adapters.pull import PullAdapter, pull_capabilities
 
 FieldKind = Literal["text", "email", "tel", "long", "choice"]
@@ -95,7 +96,7 @@ class WebCredentials(Credentials):
     @classmethod
     def _long_enough(cls, value: SecretStr) -> SecretStr:
         if 0 < len(value.get_secret_value()) < SHORTEST_SECRET:
-            raise ValueError(f"the secret needs at least {SHORTEST_SECRET} characters")
+            raise FieldRefused("the secret needs at least {count} characters", count=SHORTEST_SECRET)
         return value
 
     @field_validator("logo")
@@ -115,7 +116,7 @@ class WebCredentials(Credentials):
     @classmethod
     def _types(cls, value: str) -> str:
         if unknown := sorted(set(value.lower().split()) - KNOWN_TYPES):
-            raise ValueError(f"not recognised by its first bytes: {' '.join(unknown)}"[:300])
+            raise FieldRefused("not recognised by its first bytes: {kinds}", kinds=" ".join(unknown)[:250])
         return " ".join(value.lower().split())
 
     @property
@@ -139,7 +140,7 @@ def read_logo(value: str) -> tuple[str, bytes]:
     except binascii.Error:
         raise ValueError("the logo's base64 is broken") from None
     if len(data) > MOST_LOGO:
-        raise ValueError(f"a logo holds at most {MOST_LOGO // 1024} KiB")
+        raise FieldRefused("a logo holds at most {size} KiB", size=MOST_LOGO // 1024)
     return match[1], data
 
 
@@ -149,12 +150,12 @@ def read_form(value: str) -> tuple[FormField, ...]:
     for line in filter(None, map(str.strip, value.splitlines())):
         match = _LINE.match(line)
         if match is None or match[1] in found:
-            raise ValueError(
-                f"not understood, or asked twice: {line[:60]!r} (one question per line, as `email*: Label`)"
+            raise FieldRefused(
+                "not understood, or asked twice: {line!r} (one question per line, as `email*: Label`)", line=line[:60]
             )
         found[match[1]] = _question(match)
     if len(found) > MOST_FIELDS:
-        raise ValueError(f"a form asks at most {MOST_FIELDS} questions")
+        raise FieldRefused("a form asks at most {count} questions", count=MOST_FIELDS)
     return tuple(found.values())
 
 
@@ -167,7 +168,11 @@ def _question(match: "re.Match[str]") -> FormField:
     elif inside in _KINDS:
         kind = inside  # type: ignore[assignment]
     elif inside:
-        raise ValueError(f"{inside!r} is neither a kind of field ({', '.join(_KINDS)}) nor choices parted by |")
+        raise FieldRefused(
+            "{kind!r} is neither a kind of field ({kinds}) nor choices parted by |",
+            kind=inside,
+            kinds=", ".join(_KINDS),
+        )
     return FormField(name=name, label=label, kind=kind, required=bool(star), options=options)
 
 

@@ -81,9 +81,11 @@ def writing(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         file = os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
     except FileExistsError:
-        raise CommandFailed(f"{draft} is there: another backup is being written, or one was interrupted") from None
+        raise CommandFailed(
+            "{file} is there: another backup is being written, or one was interrupted", file=draft
+        ) from None
     except OSError as error:
-        raise CommandFailed(f"{draft} cannot be written: {error.strerror}") from error
+        raise CommandFailed("{file} cannot be written: {reason}", file=draft, reason=error.strerror) from error
     try:
         with file:
             with zipfile.ZipFile(file, "w", compression=zipfile.ZIP_STORED, allowZip64=True) as archive:
@@ -107,15 +109,20 @@ def reading(path: Path) -> Iterator[tuple[zipfile.ZipFile, Manifest]]:
         with zipfile.ZipFile(path) as archive:
             yield archive, _manifest(archive, path)
     except (zipfile.BadZipFile, OSError) as error:
-        raise CommandFailed(f"{path} is no complete backup of a hub: {error}") from error
+        raise CommandFailed("{file} is no complete backup of a hub: {reason}", file=path, reason=error) from error
 
 
 def _manifest(archive: zipfile.ZipFile, path: Path) -> Manifest:
     try:
         held: dict[str, Any] = orjson.loads(archive.read(MANIFEST))
     except (KeyError, orjson.JSONDecodeError):
-        raise CommandFailed(f"{path} is no complete backup of a hub: it has no manifest") from None
+        raise CommandFailed("{file} is no complete backup of a hub: it has no manifest", file=path) from None
     if held.get("format") != FORMAT:
-        raise CommandFailed(f"{path} has format {held.get('format')}, this release reads {FORMAT}: use a newer one")
+        raise CommandFailed(
+            "{file} has format {found}, this release reads {own}: use a newer one",
+            file=path,
+            found=held.get("format"),
+            own=FORMAT,
+        )
     lists = {name: tuple(held[name]) for name in ("migrations", "key_prints")}
     return Manifest(**{**held, **lists})

@@ -8,20 +8,21 @@ from agents.errors import FaultKind, ProviderError
 from agents.providers import OFFLINE, providers
 from agents.providers.base import ChatRequest, Grounds
 from agents.types import ChatMessage, ModelRoute
+from hub.cli.words import Phrase, Words
 from hub.egress import Egress
 from hub.env import Env
 
 SECONDS = 20.0
-_REMEDIES: dict[FaultKind, str] = {
-    "auth": "the key is refused: set the right one (HUB_LLM_API_KEY, or hub agent set NAME --model-key)",
-    "rate_limited": "the endpoint says: too many requests; wait, or raise the limit of the account there",
-    "overloaded": "the endpoint is overloaded: wait, or give the agent a second route",
-    "timeout": "the endpoint does not answer in time: look at it, or choose a smaller model",
-    "bad_request": "the endpoint refuses the request: is the model's name right there?",
-    "context_overflow": "the endpoint refuses even a short prompt: is this a chat model?",
-    "content": "the endpoint refuses by its content rules",
-    "broken_stream": "the endpoint ends its answers early: look for a proxy in between that cuts streams",
-    "unavailable": "nothing answers there: check the address, and HUB_EGRESS_ALLOW where it is a private one",
+_REMEDIES: dict[FaultKind, Phrase] = {
+    "auth": Phrase("the key is refused: set the right one (HUB_LLM_API_KEY, or hub agent set NAME --model-key)"),
+    "rate_limited": Phrase("the endpoint says: too many requests; wait, or raise the limit of the account there"),
+    "overloaded": Phrase("the endpoint is overloaded: wait, or give the agent a second route"),
+    "timeout": Phrase("the endpoint does not answer in time: look at it, or choose a smaller model"),
+    "bad_request": Phrase("the endpoint refuses the request: is the model's name right there?"),
+    "context_overflow": Phrase("the endpoint refuses even a short prompt: is this a chat model?"),
+    "content": Phrase("the endpoint refuses by its content rules"),
+    "broken_stream": Phrase("the endpoint ends its answers early: look for a proxy in between that cuts streams"),
+    "unavailable": Phrase("nothing answers there: check the address, and HUB_EGRESS_ALLOW where it is a private one"),
 }
 
 
@@ -32,8 +33,8 @@ class Asked:
     model: str
     base_url: str
     ms: int
-    detail: str
-    remedy: str = ""
+    detail: Words
+    remedy: Words = ""
 
     @property
     def ok(self) -> bool:
@@ -53,13 +54,16 @@ async def ask(env: Env, route: ModelRoute, *, seconds: float = SECONDS) -> Asked
             provider = known.get(route.provider, known[OFFLINE])
             completion = await provider.chat(route, request, lambda _: None)
     except ProviderError as fault:
-        return _asked(route, began, f"{fault.kind}: {fault.detail[:200]}", _REMEDIES[fault.kind])
+        detail = " ".join(f"{fault.kind}: {fault.detail[:200]}".split())
+        return _asked(route, began, detail, _REMEDIES[fault.kind])
     except TimeoutError:
-        return _asked(route, began, f"no answer within {seconds:g} s", _REMEDIES["timeout"])
+        return _asked(route, began, Phrase("no answer within {seconds:g} s", seconds=seconds), _REMEDIES["timeout"])
     spent = completion.input_tokens + completion.output_tokens
-    return _asked(route, began, f"answered with {spent} tokens{' (estimated)' if completion.estimated else ''}")
+    if completion.estimated:
+        return _asked(route, began, Phrase("answered with {tokens} tokens (estimated)", tokens=spent))
+    return _asked(route, began, Phrase("answered with {tokens} tokens", tokens=spent))
 
 
-def _asked(route: ModelRoute, began: float, detail: str, remedy: str = "") -> Asked:
+def _asked(route: ModelRoute, began: float, detail: Words, remedy: Words = "") -> Asked:
     ms = round((time.perf_counter() - began) * 1000)
-    return Asked(route.model, route.base_url, ms, " ".join(detail.split()), remedy)
+    return Asked(route.model, route.base_url, ms, detail, remedy)

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator
 import psycopg
 import redis
 
-from hub.cli import database, soundness, working
+from hub.cli import database, refusals, soundness, working
 from hub.cli.finding import Finding, bad
 from hub.cli.output import CommandFailed
+from hub.cli.words import Phrase, Words
 from hub.embedded import EmbeddedError, binaries, folders
 from hub.embedded.account import server_account
 from hub.embedded.masterkey import existing_master_key
 from hub.env import Env
+from hub.phrase import marked
 from tenants.db.roles import LoginRefused, check_login
 
 ABOUT = 19
@@ -36,7 +38,7 @@ def examine(env: Env, *, running: bool, everything: bool = False) -> Iterator[Fi
     if running or not env.embedded_valkey:
         yield _redis(env)
     else:
-        yield Finding("redis", "Valkey starts with the hub")
+        yield Finding("redis", Phrase("Valkey starts with the hub"))
     yield working.model(env)
     if usable:  # else what follows could only say the same again
         yield from _stored(env, running=running, everything=everything)
@@ -49,7 +51,7 @@ def _stored(env: Env, *, running: bool, everything: bool) -> Iterator[Finding]:
     checks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
         ("clock", lambda: iter([working.clock(env)])),
         ("partitions", lambda: iter([working.partitions(env)])),
-        ("work", lambda: working.work(env, running=running)),
+        (marked("work"), lambda: working.work(env, running=running)),
         ("references", lambda: iter([soundness.references(env)])),
         ("sealed cells", lambda: iter([soundness.cells(env, everything=everything)])),
         ("restored rows", lambda: iter([one] if (one := soundness.rows(env)) else [])),
@@ -58,51 +60,55 @@ def _stored(env: Env, *, running: bool, everything: bool) -> Iterator[Finding]:
         try:
             yield from check()
         except psycopg.Error as error:
-            yield bad(name, " ".join(str(error).split()), "see the database's log; then run hub doctor again")
+            yield bad(name, _one_line(error), Phrase("see the database's log; then run hub doctor again"))
 
 
 def _programs(env: Env) -> Finding:
     if not (env.embedded_postgres or env.embedded_valkey):
-        return Finding("servers", "PostgreSQL and Redis are elsewhere")
+        return Finding("servers", Phrase("PostgreSQL and Redis are elsewhere"))
     try:
         found = binaries.usable_by(server_account())
     except EmbeddedError as error:
-        return bad("servers", "the server programs cannot be used", str(error))
-    return Finding("servers", f"programs in {found.postgres.parent}")
+        return bad("servers", Phrase("the server programs cannot be used"), error.phrase)
+    return Finding("servers", Phrase("programs in {folder}", folder=found.postgres.parent))
 
 
 def _data_dir(env: Env) -> Finding:
     folder = env.layout.root
     if not folder.exists():
-        return Finding("data folder", f"{folder} will be made at the first start")
+        return Finding("data folder", Phrase("{path} will be made at the first start", path=folder))
     found = folder.stat()
     if env.master_key is not None and not (env.embedded_postgres or env.embedded_valkey):
         # Nothing but caches is in it. A volume that an orchestrator made is root's, and its group may write.
         if not os.access(folder, os.W_OK | os.X_OK):
-            return bad("data folder", f"{folder} may not be written to", "mount something writable over it")
-        return Finding("data folder", f"{folder}, for caches only")
+            told = Phrase("{path} may not be written to", path=folder)
+            return bad("data folder", told, Phrase("mount something writable over it"))
+        return Finding("data folder", Phrase("{path}, for caches only", path=folder))
     if found.st_uid != os.geteuid():
-        return bad("data folder", f"{folder} is another user's", "start as its owner, or set another HUB_DATA_DIR")
+        remedy = Phrase("start as its owner, or set another HUB_DATA_DIR")
+        return bad("data folder", Phrase("{path} is another user's", path=folder), remedy)
     if stat.S_IMODE(found.st_mode) & 0o022:
-        return bad("data folder", f"others may write into {folder}", f"chmod go-w {folder}")
+        return bad("data folder", Phrase("others may write into {path}", path=folder), f"chmod go-w {folder}")
     return Finding("data folder", str(folder))
 
 
 def _master_key(env: Env) -> Finding:
     if env.master_key is not None:
-        return Finding("master key", "from HUB_MASTER_KEY")
+        return Finding("master key", Phrase("from HUB_MASTER_KEY"))
     try:
         key = existing_master_key(env.layout)
     except (EmbeddedError, ValueError) as error:
-        return bad("master key", "the file is damaged", str(error))
+        remedy = error.phrase if isinstance(error, EmbeddedError) else _one_line(error)
+        return bad("master key", Phrase("the file is damaged"), remedy)
     file = env.layout.master_key_file
     if key is None and env.layout.master_key_expected_file.exists():
-        return bad("master key", f"{file} is gone", "restore it from your copy: nothing can be read without it")
+        remedy = Phrase("restore it from your copy: nothing can be read without it")
+        return bad("master key", Phrase("{path} is gone", path=file), remedy)
     if key is None:
-        return Finding("master key", f"{file} will be made at the first start")
+        return Finding("master key", Phrase("{path} will be made at the first start", path=file))
     if stat.S_IMODE(file.stat().st_mode) & 0o077:
-        return bad("master key", f"others may read {file}", f"chmod 600 {file}")
-    return Finding("master key", f"in {file}; keep a copy of it elsewhere")
+        return bad("master key", Phrase("others may read {path}", path=file), f"chmod 600 {file}")
+    return Finding("master key", Phrase("in {path}; keep a copy of it elsewhere", path=file))
 
 
 def _database(env: Env) -> Finding:
@@ -111,13 +117,16 @@ def _database(env: Env) -> Finding:
             version = connection.info.server_version // 10000
             vector = connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'").fetchone()
     except psycopg.OperationalError as error:
-        remedy = "hub db init" if env.embedded_postgres else "check HUB_DATABASE_URL and that the server is up"
-        return bad("database", " ".join(str(error).split()), remedy)
+        remedy: Words = "hub db init"
+        if not env.embedded_postgres:
+            remedy = Phrase("check {variable} and that the server is up", variable="HUB_DATABASE_URL")
+        return bad("database", _one_line(error), remedy)
     if version < 18:  # accept and commit read both the old and the new row in RETURNING
-        return bad("database", f"PostgreSQL {version}", "PostgreSQL 18 or newer is needed")
+        return bad("database", f"PostgreSQL {version}", Phrase("PostgreSQL 18 or newer is needed"))
     if vector is None:
-        return bad("database", "pgvector is missing", "as a superuser, in this database: CREATE EXTENSION vector")
-    return Finding("database", f"PostgreSQL {version} with pgvector")
+        remedy = Phrase("as a superuser, in this database: CREATE EXTENSION vector")
+        return bad("database", Phrase("pgvector is missing"), remedy)
+    return Finding("database", Phrase("PostgreSQL {version} with pgvector", version=version))
 
 
 def _login(env: Env) -> Finding:
@@ -125,27 +134,29 @@ def _login(env: Env) -> Finding:
         with psycopg.connect(env.direct_dsn, connect_timeout=5) as connection:
             check_login(connection)
     except LoginRefused as refused:
-        return bad("roles", "; ".join(refused.faults), refused.remedy)
+        return bad("roles", refusals.login_faults(refused), Phrase(refused.remedy))
     except psycopg.OperationalError:
-        return bad("roles", "not looked at", "mend the database first")
-    return Finding("roles", f"{env.db_role_prefix}_login may do no more than it should")
+        return bad("roles", Phrase("not looked at"), Phrase("mend the database first"))
+    return Finding("roles", Phrase("{login} may do no more than it should", login=f"{env.db_role_prefix}_login"))
 
 
 def _schema(env: Env) -> Finding:
     if env.owner_dsn is None:
-        return Finding("schema", "not looked at: HUB_DATABASE_OWNER_URL is not set here")
+        return Finding("schema", Phrase("not looked at: HUB_DATABASE_OWNER_URL is not set here"))
     try:
         waiting = database.pending(env)
     except (CommandFailed, psycopg.Error, database.DatabaseError) as error:
-        return bad("schema", " ".join(str(error).split()), "hub db init, then hub migrate")
+        told = error.phrase if isinstance(error, CommandFailed) else _one_line(error)
+        return bad("schema", told, Phrase("hub db init, then hub migrate"))
     if waiting:
-        return bad("schema", f"{len(waiting)} migrations wait", "hub migrate")
-    return Finding("schema", "up to date")
+        return bad("schema", Phrase("{count} migrations wait", count=len(waiting)), "hub migrate")
+    return Finding("schema", Phrase("up to date"))
 
 
 def _served(env: Env) -> Finding:
     file = env.layout.address_file
-    return Finding("port", f"{file.read_text() if file.exists() else env.site_url} is served by the running hub")
+    address = file.read_text() if file.exists() else env.site_url
+    return Finding("port", Phrase("{address} is served by the running hub", address=address))
 
 
 def _port(env: Env) -> Finding:
@@ -154,12 +165,13 @@ def _port(env: Env) -> Finding:
         try:
             probe.bind((env.bind, env.port))
         except OSError as error:
+            address = f"{env.bind}:{env.port}"
             # Beside a role whose servers are elsewhere, as in its container. An embedded hub that runs holds its data
             # folder, so who answers there is another one.
             if error.errno == errno.EADDRINUSE and not env.embedded_postgres and _is_ours(env):
-                return Finding("port", f"{env.bind}:{env.port} is served by the hub")
-            return bad("port", f"{env.bind}:{env.port}: {error.strerror}", "choose another one with PORT or HUB_BIND")
-    return Finding("port", f"{env.bind}:{env.port} is free")
+                return Finding("port", Phrase("{address} is served by the hub", address=address))
+            return bad("port", f"{address}: {error.strerror}", Phrase("choose another one with PORT or HUB_BIND"))
+    return Finding("port", Phrase("{address} is free", address=f"{env.bind}:{env.port}"))
 
 
 def _is_ours(env: Env) -> bool:
@@ -180,8 +192,13 @@ def _redis(env: Env) -> Finding:
         with redis.Redis.from_url(env.redis, socket_timeout=5, socket_connect_timeout=5) as client:
             client.ping()
     except redis.RedisError as error:
-        return bad("redis", " ".join(str(error).split()), "check HUB_REDIS_URL and that the server is up")
-    return Finding("redis", "answers")
+        remedy = Phrase("check {variable} and that the server is up", variable="HUB_REDIS_URL")
+        return bad("redis", _one_line(error), remedy)
+    return Finding("redis", Phrase("answers"))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def is_running(env: Env) -> bool:

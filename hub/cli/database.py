@@ -78,7 +78,9 @@ def _have_vector(address: str, name: str) -> None:
         try:
             connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
         except psycopg.Error as error:
-            raise CommandFailed(f"pgvector cannot be set up in the database {name}: {error}") from error
+            raise CommandFailed(
+                "pgvector cannot be set up in the database {name}: {reason}", name=name, reason=error
+            ) from error
 
 
 def _password(dsn: str | None) -> str | None:

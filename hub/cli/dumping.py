@@ -58,7 +58,8 @@ def take(env: Env, path: Path, *, bar: Bar) -> Manifest:
         conn.read_only = True
         if conn.info.server_version // 10000 > NEWEST_SERVER:
             raise CommandFailed(
-                f"the server is newer than PostgreSQL {NEWEST_SERVER}: take the backup with its own tools"
+                "the server is newer than PostgreSQL {version}: take the backup with its own tools",
+                version=NEWEST_SERVER,
             )
         _sees_everything(conn)
         row = conn.execute("SELECT pg_export_snapshot(), now()").fetchone()
@@ -85,7 +86,9 @@ def _sees_everything(conn: psycopg.Connection[Any]) -> None:
     """A table whose policies hide rows from the owner would be copied empty, and counted empty as well."""
     hidden = [row[0] for row in conn.execute(_HIDDEN).fetchall()]
     if hidden:
-        raise CommandFailed(f"the owner may not read all rows of: {', '.join(hidden)}; their `owner` policy is missing")
+        raise CommandFailed(
+            "the owner may not read all rows of: {tables}; their `owner` policy is missing", tables=", ".join(hidden)
+        )
 
 
 def counts(conn: psycopg.Connection[Any]) -> dict[str, int]:
@@ -122,7 +125,7 @@ def _dump(file: zipfile.ZipFile, dsn: str, *, snapshot: str, step: Told, sizes: 
             measured.pump(_open(process.stdout), sink)
         said.join()
         if process.wait() != 0:
-            raise CommandFailed(f"pg_dump failed: {said.last}")
+            raise CommandFailed("{program} failed: {reason}", program="pg_dump", reason=said.last)
     return measured
 
 

@@ -3,12 +3,17 @@
 from typing import Any
 from uuid import UUID
 
+from hub.cli.terminal import NO_LIMIT
+from hub.cli.words import Phrase, Words
+
 UNLIMITED = -1
+HEADS = (Phrase("LIMIT"), Phrase("USED"), Phrase("OF"), Phrase("SHARE"), Phrase("EXCEPTION"))
+"""Above `limit_row`."""
 
 
-def limit(value: int) -> str:
+def limit(value: int) -> Words:
     """A limit for people."""
-    return "no limit" if value == UNLIMITED else f"{value:,}"
+    return NO_LIMIT if value == UNLIMITED else f"{value:,}"
 
 
 def standings(tenant_id: UUID) -> list[dict[str, Any]]:
@@ -35,5 +40,5 @@ def standings(tenant_id: UUID) -> list[dict[str, Any]]:
 def limit_row(one: dict[str, Any]) -> tuple[object, ...]:
     """A standing as a line of a table."""
     share = "-" if one["limit"] <= 0 else f"{100 * (one['used'] + one['reserved']) / one['limit']:.0f} %"
-    exception = "" if one["override"] is None else f"plan: {limit(one['plan_limit'])}"
+    exception = "" if one["override"] is None else Phrase("plan: {limit}", limit=limit(one["plan_limit"]))
     return one["metric"], f"{one['used']:,}", limit(one["limit"]), share, exception

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from hub.cli.output import CommandFailed
+from hub.cli.refusals import one_line
+from hub.phrase import marked
 
 if TYPE_CHECKING:
     from agents.models import Agent
@@ -24,28 +26,6 @@ def work(purpose: str) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def one_line() -> Iterator[None]:
-    """Turn what a person can mend into CommandFailed. Values are not repeated: they may be secrets."""
-    from django.core.exceptions import ValidationError
-
-    from channels_adapters.registry import ChannelUnknown
-    from tenants.errors import TenantsError
-
-    try:
-        yield
-    except ValidationError as wrong:
-        raise CommandFailed(_told(wrong.message_dict if hasattr(wrong, "error_dict") else wrong.messages)) from wrong
-    except (TenantsError, ChannelUnknown) as wrong:
-        raise CommandFailed(str(wrong)) from wrong
-
-
-def _told(messages: dict[str, list[str]] | list[str]) -> str:
-    if isinstance(messages, list):
-        return "; ".join(messages)
-    return "; ".join(f"{field}: {' '.join(lines)}" for field, lines in messages.items())
-
-
 def tenant(slug: str) -> "Tenant":
     """The tenant with this slug."""
     from tenants.context import ops_scope
@@ -54,7 +34,7 @@ def tenant(slug: str) -> "Tenant":
     with ops_scope("hub: which tenant a command names"):
         found = Tenant.objects.filter(slug=slug).select_related("plan").first()
     if found is None:
-        raise CommandFailed(f"there is no tenant {slug!r}; see: hub tenant list")
+        raise CommandFailed("there is no tenant {slug!r}; see: hub tenant list", slug=slug)
     return found
 
 
@@ -64,7 +44,9 @@ def agent(of: "Tenant", name: str) -> "Agent":
 
     found: Agent | None = Agent.objects.filter(name=name).first()
     if found is None:
-        raise CommandFailed(f"tenant {of.slug!r} has no agent {name!r}; see: hub agent list --tenant {of.slug}")
+        raise CommandFailed(
+            "tenant {slug!r} has no agent {name!r}; see: hub agent list --tenant {slug}", slug=of.slug, name=name
+        )
     return found
 
 
@@ -81,8 +63,10 @@ def connection(of: "Tenant", named: str) -> "Connection":
     if len(found) == 1:
         return found[0]
     if found:
-        raise CommandFailed(f"several connections are called {named!r}: give the id or the public id")
-    raise CommandFailed(f"tenant {of.slug!r} has no connection {named!r}; see: hub connection list --tenant {of.slug}")
+        raise CommandFailed("several connections are called {name!r}: give the id or the public id", name=named)
+    raise CommandFailed(
+        "tenant {slug!r} has no connection {name!r}; see: hub connection list --tenant {slug}", slug=of.slug, name=named
+    )
 
 
 def as_uuid(text: str) -> UUID | None:
@@ -93,11 +77,18 @@ def as_uuid(text: str) -> UUID | None:
         return None
 
 
+_NO_ID = {
+    "session": marked("{text!r} is not the id of a session"),
+    "delivery": marked("{text!r} is not the id of a delivery"),
+    "subject": marked("{text!r} is not the id of a subject"),
+}
+
+
 def need_uuid(text: str, what: str) -> UUID:
     """The id that a text must spell."""
     found = as_uuid(text)
     if found is None:
-        raise CommandFailed(f"{text!r} is not the id of a {what}")
+        raise CommandFailed(_NO_ID[what], text=text)
     return found
 
 

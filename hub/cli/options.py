@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
 from hub.cli.output import CommandFailed
 
@@ -24,14 +24,20 @@ def pairs(given: Iterable[str], files: Iterable[str] = ()) -> dict[str, str]:
         try:
             found[name] = Path(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as wrong:
-            raise CommandFailed(f"--set-file {name}: {path} cannot be read: {type(wrong).__name__}") from wrong
+            raise CommandFailed(
+                "{option} {name}: {path} cannot be read: {reason}",
+                option="--set-file",
+                name=name,
+                path=path,
+                reason=type(wrong).__name__,
+            ) from wrong
     return found
 
 
 def _parted(pair: str, option: str, form: str) -> tuple[str, str]:
     name, parted, value = pair.partition("=")
     if not (parted and name):
-        raise CommandFailed(f"{option}: expected {form}")
+        raise CommandFailed("{option}: expected {form}", option=option, form=form)
     return name, value
 
 
@@ -44,8 +50,10 @@ def split(given: Mapping[str, str], credentials: "type[Credentials]") -> tuple[d
     unknown = [name for name in given if name not in OPTIONS and name not in fields]
     if unknown:
         raise CommandFailed(
-            f"unknown: {', '.join(unknown)}; this channel takes: {', '.join(fields)}; "
-            f"every connection takes: {', '.join(OPTIONS)}"
+            "unknown: {names}; this channel takes: {fields}; every connection takes: {options}",
+            names=", ".join(unknown),
+            fields=", ".join(fields),
+            options=", ".join(OPTIONS),
         )
     ours = {name: value for name, value in given.items() if name in OPTIONS}
     theirs = {name: _typed(value, fields[name].annotation) for name, value in given.items() if name in fields}
@@ -74,14 +82,4 @@ def apply(row: "Connection", options: Mapping[str, str]) -> None:
         try:
             setattr(row, name, field.clean(value, row))
         except ValidationError as wrong:
-            raise ValidationError({name: wrong.messages}) from None
-
-
-def told(wrong: ValidationError) -> str:
-    """What pydantic found, in one line and without any value."""
-    faults = []
-    for fault in wrong.errors(include_url=False, include_input=False, include_context=False):
-        name = ".".join(str(part) for part in fault["loc"]) or "the whole"
-        reason = "is missing" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
-        faults.append(f"{name} {reason}" if reason == "is missing" else f"{name}: {reason}")
-    return "; ".join(faults)
+            raise ValidationError({name: wrong}) from None

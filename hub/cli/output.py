@@ -8,16 +8,21 @@ from typing import Any, TypeVar
 
 import click
 
+from hub.cli.words import Phrase
+from hub.phrase import Told
+
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_UNREACHABLE = 3
 EXIT_INTERRUPTED = 130
-EXITS: Mapping[int, str] = {
-    0: "It is done. `hub doctor`: nothing has to be done.",
-    EXIT_FAILED: "It could not be done; one line on standard error says why. `hub doctor`: something has to be done.",
-    EXIT_USAGE: "The command line or the environment is wrong; nothing was begun.",
-    EXIT_UNREACHABLE: "The hub, its database or its Redis does not answer: the same command may work later.",
-    EXIT_INTERRUPTED: "Ctrl-C, or a question was answered with no.",
+EXITS: Mapping[int, Phrase] = {
+    0: Phrase("It is done. `hub doctor`: nothing has to be done."),
+    EXIT_FAILED: Phrase(
+        "It could not be done; one line on standard error says why. `hub doctor`: something has to be done."
+    ),
+    EXIT_USAGE: Phrase("The command line or the environment is wrong; nothing was begun."),
+    EXIT_UNREACHABLE: Phrase("The hub, its database or its Redis does not answer: the same command may work later."),
+    EXIT_INTERRUPTED: Phrase("Ctrl-C, or a question was answered with no."),
 }
 """Every code the command ends with; `docs/cli.md` is written from it."""
 
@@ -25,7 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 Advance = Callable[[int], None]
 
 
-class CommandFailed(RuntimeError):
+class CommandFailed(Told, RuntimeError):
     """The command could not do its work; the message is one line with what to do."""
 
     code = EXIT_FAILED
@@ -44,7 +49,7 @@ class Output:
         self.as_json = as_json
 
     def result(self, values: Mapping[str, object], text: str) -> None:
-        """The command's result in both forms."""
+        """The command's result in both forms. A phrase among the values stays English, whatever a person reads."""
         click.echo(json.dumps(values, ensure_ascii=False, default=str) if self.as_json else text)
 
     def progress(self, text: str) -> None:

@@ -33,7 +33,9 @@ def prepare(found: Env) -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    from hub.cli.language import speak
     from hub.cli.root import guarded
 
+    speak()
     with guarded():
         sys.stdout.write(json.dumps(prepare(env()), default=str) + "\n")

@@ -46,11 +46,15 @@ def restore(env: Env, path: Path, *, key_file: Path | None, bar: Bar) -> Manifes
 
 def _fits(env: Env, manifest: Manifest) -> None:
     if manifest.role_prefix != env.db_role_prefix:
-        raise CommandFailed(f"the backup's roles are {manifest.role_prefix}_*: set HUB_DB_ROLE_PREFIX to that")
+        raise CommandFailed(
+            "the backup's roles are {prefix}_*: set HUB_DB_ROLE_PREFIX to that", prefix=manifest.role_prefix
+        )
     database.set_up_django()
     unknown = set(manifest.migrations) - known_migrations()
     if unknown:
-        raise CommandFailed(f"a newer release made this backup ({manifest.hub_version}): restore it with that one")
+        raise CommandFailed(
+            "a newer release made this backup ({version}): restore it with that one", version=manifest.hub_version
+        )
 
 
 def known_migrations() -> set[str]:
@@ -71,9 +75,11 @@ def _keys(env: Env, key_file: Path | None) -> tuple[bytes, ...]:
     try:
         keys = tuple(base64.b64decode(line, validate=True) for line in key_file.read_text().split())
     except (OSError, UnicodeDecodeError, binascii.Error) as error:
-        raise CommandFailed(f"{key_file} is no master key file: {type(error).__name__}") from error
+        raise CommandFailed(
+            "{file} is no master key file: {reason}", file=key_file, reason=type(error).__name__
+        ) from error
     if not keys or any(len(key) != 32 for key in keys):
-        raise CommandFailed(f"{key_file} is no master key file: a line has 32 bytes in base64")
+        raise CommandFailed("{file} is no master key file: a line has 32 bytes in base64", file=key_file)
     return keys
 
 
@@ -94,7 +100,7 @@ def _whole(file: zipfile.ZipFile, manifest: Manifest, *, step: Told) -> None:
         with file.open(DUMP) as dump:
             measured.pump(dump)
     except (zipfile.BadZipFile, KeyError) as error:
-        raise CommandFailed(f"the backup is damaged: {error}") from error
+        raise CommandFailed("the backup is damaged: {reason}", reason=error) from error
     if (measured.bytes, measured.sha256) != (manifest.dump_bytes, manifest.dump_sha256):
         raise CommandFailed("the backup is damaged: its dump is not the one that its manifest describes")
 
@@ -108,7 +114,9 @@ def _fresh(env: Env, keys: tuple[bytes, ...]) -> Iterator[None]:
     layout = env.layout
     there = {one.name for one in layout.root.iterdir()} if layout.root.is_dir() else set()
     if there - _KEY_FILES:
-        raise CommandFailed(f"{layout.root} holds a hub already: restore into a new folder, by HUB_DATA_DIR")
+        raise CommandFailed(
+            "{folder} holds a hub already: restore into a new folder, by HUB_DATA_DIR", folder=layout.root
+        )
     placed = _place_key(env, keys)
     try:
         with database.available(env, purpose="hub restore"):
@@ -129,7 +137,7 @@ def _place_key(env: Env, keys: tuple[bytes, ...]) -> bool:
         layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_master_keys(layout, *keys)
     elif held != keys:
-        raise CommandFailed(f"{layout.master_key_file} holds another key than the one you name")
+        raise CommandFailed("{file} holds another key than the one you name", file=layout.master_key_file)
     layout.master_key_expected_file.touch(mode=0o600)
     return not held
 
@@ -155,7 +163,7 @@ def _fill(env: Env, dsn: str, file: zipfile.ZipFile, manifest: Manifest, *, step
         conn.execute("ANALYZE")
     wrong = {name for name in {*found, *manifest.tables} if found.get(name) != manifest.tables.get(name)}
     if wrong:
-        raise CommandFailed(f"not every row came back, in: {', '.join(sorted(wrong))}")
+        raise CommandFailed("not every row came back, in: {tables}", tables=", ".join(sorted(wrong)))
     if database.pending(env):
         database.migrate(env)
     _partitions()
@@ -189,7 +197,8 @@ def _run(dsn: str, file: zipfile.ZipFile, *, step: Told) -> None:
         code = process.wait()
         listener.join()
     if code != 0:
-        raise CommandFailed(f"pg_restore failed: {b' '.join(said[-3:]).decode(errors='replace')[:600]}")
+        reason = b" ".join(said[-3:]).decode(errors="replace")[:600]
+        raise CommandFailed("{program} failed: {reason}", program="pg_restore", reason=reason)
 
 
 def _name(dsn: str) -> str:

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hub.cli.helping import Group, examples
+from hub.cli.language import speak
 from hub.cli.output import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNREACHABLE, EXIT_USAGE, CommandFailed, without_colour
+from hub.cli.terminal import pad
+from hub.cli.words import Phrase, Words, _, told
+from hub.phrase import Told
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -50,12 +55,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
 """What `hub --help` lists, in this order: a module of `hub/cli/commands` by its name, and its line of help."""
 
 
-def examples(*lines: str) -> str:
-    """The end of a command's help: how it is used."""
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-class Commands(click.Group):
+class Commands(Group):
     """The modules of `hub/cli/commands`, loaded one by one."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -74,8 +74,8 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """The sections, from the table: no command is loaded for it."""
         for title, names in SECTIONS.items():
-            with formatter.section(title):
-                formatter.write_dl([(f"{name:<11}", line) for name, line in names.items()])
+            with formatter.section(_(title)):
+                formatter.write_dl([(pad(name, 11), _(line)) for name, line in names.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
         """The commands from the table; options as click's."""
@@ -84,20 +84,22 @@ class Commands(click.Group):
         if incomplete.startswith("-"):
             return super().shell_complete(ctx, incomplete)
         lines = {name: line for section in SECTIONS.values() for name, line in section.items()}
-        return [CompletionItem(name, help=line) for name, line in lines.items() if name.startswith(incomplete)]
+        return [CompletionItem(name, help=_(line)) for name, line in lines.items() if name.startswith(incomplete)]
 
 
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=examples(
-        "hub up                      everything on this machine, at once",
-        "hub doctor                  what is wrong, and what to do",
-        "hub tenant create acme      the first steps of an own tenant",
-        "hub COMMAND --help          every command has examples",
+        ("hub up", "everything on this machine, at once"),
+        ("hub doctor", "what is wrong, and what to do"),
+        ("hub tenant create acme", "the first steps of an own tenant"),
+        ("hub COMMAND --help", "every command has examples"),
     ),
 )
-@click.version_option(package_name="agent-hub", prog_name="hub")
+@click.version_option(
+    package_name="agent-hub", prog_name="hub", message="%(prog)s %(version)s", help="Show the version and exit."
+)
 @without_colour
 @click.option("--no-color-variable", envvar="NO_COLOR", hidden=True, default="")
 @click.pass_context
@@ -112,6 +114,7 @@ def cli(ctx: click.Context, no_color_variable: str) -> None:
 
 def run() -> None:
     """The console script."""
+    speak()
     with guarded():
         try:
             cli(standalone_mode=False, prog_name="hub")
@@ -120,6 +123,9 @@ def run() -> None:
         except click.Abort:
             click.echo(err=True)
             sys.exit(EXIT_INTERRUPTED)
+        except click.exceptions.NoArgsIsHelpError as unfinished:
+            click.echo(unfinished.format_message(), err=True)
+            sys.exit(EXIT_USAGE)
         except click.ClickException as wrong:
             _fail(_usage(wrong), EXIT_USAGE)
 
@@ -130,40 +136,41 @@ def guarded() -> Iterator[None]:
     try:
         yield
     except Exception as wrong:  # the kinds that can be explained are imported only when there is something to explain
-        told = _explained(wrong)
-        if told is None:
+        found = _explained(wrong)
+        if found is None:
             raise
-        _fail(*told)
+        _fail(*found)
 
 
 def _usage(wrong: click.ClickException) -> str:
     """What click found, and where the right way is written."""
     context = getattr(wrong, "ctx", None)
     path = context.command_path if context is not None else "hub"
-    return f"{wrong.format_message().rstrip('.')}; see: {path} --help"
+    return _("{wrong}; see: {path} --help", wrong=wrong.format_message().rstrip(".。"), path=path)
 
 
-def _explained(wrong: Exception) -> tuple[str, int] | None:
+def _explained(wrong: Exception) -> tuple[Words, int] | None:
     """One line and an exit code, or None for what nobody foresaw."""
-    if isinstance(wrong, CommandFailed):
-        return str(wrong), wrong.code
+    if isinstance(wrong, Told):
+        return wrong.phrase, wrong.code if isinstance(wrong, CommandFailed) else EXIT_FAILED
     import psycopg
     import redis
 
-    from hub.embedded import EmbeddedError
+    from hub.cli import refusals
     from hub.env import EnvError
     from tenants.db.roles import LoginRefused
 
     if isinstance(wrong, EnvError):
-        return "these variables are wrong or missing: " + "; ".join(wrong.problems), EXIT_USAGE
-    if isinstance(wrong, EmbeddedError | LoginRefused):
-        return str(wrong), EXIT_FAILED
+        problems = tuple(Phrase("{name}: {reason}", name=name, reason=reason) for name, reason in wrong.faults)
+        return Phrase("these variables are wrong or missing: {problems}", problems=problems), EXIT_USAGE
+    if isinstance(wrong, LoginRefused):
+        return refusals.login(wrong), EXIT_FAILED
     if isinstance(wrong, redis.ConnectionError):
-        return f"Redis cannot be reached: {wrong}", EXIT_UNREACHABLE
+        return Phrase("Redis cannot be reached: {reason}", reason=wrong), EXIT_UNREACHABLE
     if isinstance(wrong, OSError) and wrong.filename is not None:
         return f"{wrong.filename}: {wrong.strerror}", EXIT_FAILED
     if isinstance(wrong, psycopg.OperationalError) or _is_django_operational(wrong):
-        return f"the database cannot be reached: {wrong}", EXIT_UNREACHABLE
+        return Phrase("the database cannot be reached: {reason}", reason=wrong), EXIT_UNREACHABLE
     return None
 
 
@@ -172,6 +179,6 @@ def _is_django_operational(wrong: Exception) -> bool:
     return module is not None and isinstance(wrong, module.OperationalError)
 
 
-def _fail(message: str, code: int) -> None:
-    click.echo(f"{click.style('hub:', fg='red')} {' '.join(message.split())}", err=True)
+def _fail(message: Words, code: int) -> None:
+    click.echo(f"{click.style('hub:', fg='red')} {' '.join(told(message).split())}", err=True)
     sys.exit(code)

@@ -6,10 +6,21 @@ from typing import Any
 import click
 
 from hub.cli.prose import Prose
-from hub.cli.terminal import dim, safe
+from hub.cli.terminal import columns, cut, dim, pad, safe
+from hub.cli.words import Phrase, _, told
 
-AGENT = "agent "
-_STATES = {"thinking": "thinking", "recalling": "looking into memory", "tool": "using"}
+_STATES = {
+    "thinking": Phrase("thinking"),
+    "recalling": Phrase("looking into memory"),
+    "tool": Phrase("using"),
+}
+_WORKING = Phrase("working")
+
+
+def speaker(role: str) -> str:
+    """Who speaks, in a column of its own."""
+    names = [_("agent"), _("you")]
+    return pad(names[role != "assistant"], max(map(columns, names)) + 1)
 
 
 class Screen:
@@ -17,7 +28,8 @@ class Screen:
 
     def __init__(self, *, styled: bool) -> None:
         self._styled = styled
-        self._prose = Prose(styled=styled, indent=len(AGENT))
+        self._name = speaker("assistant")
+        self._prose = Prose(styled=styled, indent=columns(self._name))
         self._shown = ""
         self._begun = False
         self._aside = False
@@ -30,9 +42,9 @@ class Screen:
             self._again("")
             self._write(frame["text"])
         elif kind in ("restart", "reset"):
-            self._again("starting again")
+            self._again(_("starting again"))
         elif kind == "lost":
-            self._again("the connection was lost, trying again")
+            self._again(_("the connection was lost, trying again"))
         elif kind == "status" and not self._begun:
             self._tell_aside(frame)
 
@@ -46,31 +58,29 @@ class Screen:
         for choice in answer.get("quick_replies", ()):
             self._note(f"› {safe(str(choice))}")
         for one in answer.get("attachments", ()):
-            self._note(f"file: {safe(str(one.get('name') or ''))} {safe(str(one.get('url') or ''))}")
+            named = (safe(str(one.get("name") or "")), safe(str(one.get("url") or "")))
+            self._note(_("file: {name} {url}", name=named[0], url=named[1]))
         if answer.get("finish") == "stopped":
-            self._note("(stopped; what was said so far stays)")
+            self._note(_("(stopped; what was said so far stays)"))
         sys.stdout.flush()
 
     def _write(self, text: str) -> None:
         self._clear_aside()
         if not self._begun:
-            sys.stdout.write(self._name())
+            sys.stdout.write(click.style(self._name, fg="green", bold=True) if self._styled else self._name)
             self._begun = True
         sys.stdout.write(self._prose.feed(text))
         sys.stdout.flush()
         self._shown += text
-
-    def _name(self) -> str:
-        return click.style(AGENT, fg="green", bold=True) if self._styled else AGENT
 
     def _tell_aside(self, frame: dict[str, Any]) -> None:
         """What goes on, on a line that goes away when the answer begins."""
         if not self._styled:
             return
         detail = frame.get("label") or frame.get("detail") or ""
-        told = f"{_STATES.get(str(frame.get('state')), 'working')} {safe(str(detail))}".strip()
+        state = told(_STATES.get(str(frame.get("state")), _WORKING))
         self._clear_aside()
-        sys.stdout.write(dim(f"      {told[:60]} …"))
+        sys.stdout.write(dim(f"{'':{columns(self._name)}}{cut(f'{state} {safe(str(detail))}'.strip(), 60)} …"))
         sys.stdout.flush()
         self._aside = True
 
@@ -86,8 +96,8 @@ class Screen:
         if why:
             self._note(f"({why})")
         self._shown, self._begun = "", False
-        self._prose = Prose(styled=self._styled, indent=len(AGENT))
+        self._prose = Prose(styled=self._styled, indent=columns(self._name))
 
     def _note(self, text: str) -> None:
-        sys.stdout.write(f"      {dim(text) if self._styled else text}\n")
+        sys.stdout.write(f"{'':{columns(self._name)}}{dim(text) if self._styled else text}\n")
         sys.stdout.flush()

@@ -7,6 +7,7 @@ import psycopg
 
 from hub.cli.facts import looking
 from hub.cli.finding import Finding, bad
+from hub.cli.words import Phrase
 from hub.env import Env
 from tenants.crypto import CellRef
 from tenants.errors import TenantsError
@@ -35,7 +36,13 @@ SELECT (SELECT count(*) FROM (SELECT turn_id FROM delivery ORDER BY id DESC LIMI
      + (SELECT count(*) FROM (SELECT agent_id FROM connection ORDER BY id DESC LIMIT 10000) c
         WHERE NOT EXISTS (SELECT 1 FROM agent a WHERE a.id = c.agent_id)) AS n
 """
-_LEADS_ASTRAY = "restore the newest whole backup into a new folder (hub restore), and report how it came to this"
+_LEADS_ASTRAY = Phrase(
+    "restore the newest whole backup into a new folder (hub restore), and report how it came to this"
+)
+
+_WRONG_KEY = Phrase(
+    "start with the master key that sealed them (HUB_MASTER_KEY or master.key); nothing else can open them"
+)
 
 
 def references(env: Env) -> Finding:
@@ -44,10 +51,14 @@ def references(env: Env) -> Finding:
         unchecked = (conn.execute(_UNCHECKED).fetchone() or {"n": 0})["n"]
         astray = (conn.execute(_ASTRAY).fetchone() or {"n": 0})["n"]
     if unchecked:
-        return bad("references", f"{unchecked} foreign keys were never checked", "ALTER TABLE … VALIDATE CONSTRAINT")
+        return bad(
+            "references",
+            Phrase("{count} foreign keys were never checked", count=unchecked),
+            "ALTER TABLE … VALIDATE CONSTRAINT",
+        )
     if astray:
-        return bad("references", f"{astray} of the newest rows lead nowhere", _LEADS_ASTRAY)
-    return Finding("references", "the newest rows of every kind lead to rows that exist")
+        return bad("references", Phrase("{count} of the newest rows lead nowhere", count=astray), _LEADS_ASTRAY)
+    return Finding("references", Phrase("the newest rows of every kind lead to rows that exist"))
 
 
 def cells(env: Env, *, everything: bool) -> Finding:
@@ -55,24 +66,29 @@ def cells(env: Env, *, everything: bool) -> Finding:
     limit = None if everything else TENANTS
     with looking(env, reason="hub doctor: sealed cells") as conn:
         tenants = [row["id"] for row in conn.execute(_TENANTS, (limit,)).fetchall()]
-        opened, closed = 0, list[str]()
+        opened, closed = 0, list[Phrase]()
         for tenant_id in tenants:
             count, fault = _of_tenant(conn, tenant_id, every=everything)
             opened += count
             closed += [fault] if fault else []
     if closed:
-        remedy = "start with the master key that sealed them (HUB_MASTER_KEY or master.key); nothing else can open them"
-        return bad("sealed cells", f"of {len(closed)} tenants cannot be opened: {closed[0]}", remedy)
-    return Finding("sealed cells", f"{opened} cells of {len(tenants)} tenants were opened with the master key")
+        told = Phrase("of {count} tenants cannot be opened: {first}", count=len(closed), first=closed[0])
+        return bad("sealed cells", told, _WRONG_KEY)
+    told = Phrase(
+        "{cells} cells of {tenants} tenants were opened with the master key", cells=opened, tenants=len(tenants)
+    )
+    return Finding("sealed cells", told)
 
 
-def _of_tenant(conn: "psycopg.Connection[dict[str, Any]]", tenant_id: UUID, *, every: bool) -> tuple[int, str]:
+def _of_tenant(
+    conn: "psycopg.Connection[dict[str, Any]]", tenant_id: UUID, *, every: bool
+) -> tuple[int, Phrase | None]:
     """How many cells were opened, and what was wrong with the first that was not."""
     from hub.pipeline.reading import vault
 
     held = conn.execute("SELECT EXISTS (SELECT 1 FROM data_key WHERE tenant_id = %s) AS n", (tenant_id,)).fetchone()
     if not (held and held["n"]):
-        return 0, ""  # nothing was ever sealed for it, and looking makes no keys
+        return 0, None  # nothing was ever sealed for it, and looking makes no keys
     opened = 0
     try:
         vault().load_sync(tenant_id)
@@ -81,8 +97,8 @@ def _of_tenant(conn: "psycopg.Connection[dict[str, Any]]", tenant_id: UUID, *, e
                 vault().open(CellRef(tenant_id, purpose, table, column, row_id), bytes(blob))  # type: ignore[arg-type]  # one of the purposes above
                 opened += 1
     except TenantsError as error:
-        return opened, f"{type(error).__name__} for tenant {tenant_id}"
-    return opened, ""
+        return opened, Phrase("{error} for tenant {id}", error=type(error).__name__, id=tenant_id)
+    return opened, None
 
 
 def _newest(
@@ -107,7 +123,12 @@ def rows(env: Env) -> Finding | None:
         found = counts(conn)
     wrong = sorted(name for name, count in wanted["tables"].items() if found.get(name) != count)
     if wrong:
-        return bad("restored rows", f"differ from the backup in: {', '.join(wrong)}", "restore into a new folder again")
-    return Finding(
-        "restored rows", f"all {sum(found.values())} of {len(found)} tables are there, as of {wanted['made_at']}"
+        told = Phrase("differ from the backup in: {tables}", tables=", ".join(wrong))
+        return bad("restored rows", told, Phrase("restore into a new folder again"))
+    told = Phrase(
+        "all {rows} of {tables} tables are there, as of {moment}",
+        rows=sum(found.values()),
+        tables=len(found),
+        moment=wanted["made_at"],
     )
+    return Finding("restored rows", told)

@@ -16,6 +16,8 @@ import structlog
 from hub.cli.celery_line import celery_line
 from hub.cli.children import Child, Children
 from hub.cli.output import CommandFailed, Output
+from hub.cli.terminal import pad
+from hub.cli.words import _
 from hub.embedded import Servers
 from hub.env import Env, child_environment
 
@@ -36,9 +38,13 @@ def open_port(env: Env) -> socket.socket:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise CommandFailed(
-                f"port {env.port} on {env.bind} is in use by another program: stop it, or choose one with PORT=8001"
+                "port {port} on {address} is in use by another program: stop it, or choose one with PORT=8001",
+                port=env.port,
+                address=env.bind,
             ) from error
-        raise CommandFailed(f"cannot listen on {env.bind}:{env.port}: {error.strerror}") from error
+        raise CommandFailed(
+            "cannot listen on {address}:{port}: {reason}", address=env.bind, port=env.port, reason=error.strerror
+        ) from error
     listener.listen(BACKLOG)
     listener.set_inheritable(True)
     return listener
@@ -71,7 +77,7 @@ class Supervisor:
                     await self._children.start(child)
                 await self._stop.wait()
             finally:
-                self._output.progress("stopping; press Ctrl-C again to skip waiting for open streams")
+                self._output.progress(_("stopping; press Ctrl-C again to skip waiting for open streams"))
                 if listener is not None:
                     listener.close()
                 await self._children.stop()
@@ -160,24 +166,28 @@ class Supervisor:
                     await asyncio.sleep(0.1)
         except TimeoutError:
             raise CommandFailed(
-                f"the web process gave no answer within {_ANSWER_SECONDS:.0f} s: see its log above"
+                "the web process gave no answer within {seconds:.0f} s: see its log above", seconds=_ANSWER_SECONDS
             ) from None
 
     def _greet(self, env: Env, shown: dict[str, object]) -> None:
         site = env.site_url
         values = {"address": site, "chat": f"{site}/", "admin": f"{site}/admin/", **shown}
-        lines = ["", f"  chat   {site}/", f"  admin  {site}/admin/"]
-        if shown.get("password"):
-            lines.append(f"         sign in as {shown.get('user', 'admin')} / {shown['password']}  (shown once)")
-        if env.llm_model:
-            lines.append(f"  model  {env.llm_model} at {env.llm_base_url}")
-        else:
-            lines += [
-                "  model  none yet: answers are quoted from memory. To plug one in, stop and start with",
-                "         HUB_LLM_BASE_URL=https://… HUB_LLM_API_KEY=… HUB_LLM_MODEL=… (anything OpenAI-compatible)",
-            ]
-        self._output.result(values, "\n".join([*lines, ""]))
+        self._output.result(values, "\n".join(["", *_greeting(env, shown), ""]))
         sys.stdout.flush()
+
+
+def _greeting(env: Env, shown: dict[str, object]) -> list[str]:
+    """Where people go, and which model answers, as lines under each other."""
+    chat, admin, model = (f"  {pad(word, 7)}" for word in (_("chat"), _("admin"), _("model")))
+    lines = [f"{chat}{env.site_url}/", f"{admin}{env.site_url}/admin/"]
+    if shown.get("password"):
+        account = {"user": shown.get("user", "admin"), "password": shown["password"]}
+        lines.append(pad("", 9) + _("sign in as {user} / {password}  (shown once)", **account))
+    if env.llm_model:
+        return [*lines, model + _("{model} at {url}", model=env.llm_model, url=env.llm_base_url)]
+    none = _("none yet: answers are quoted from memory. To plug one in, stop and start with")
+    example = "HUB_LLM_BASE_URL=https://… HUB_LLM_API_KEY=… HUB_LLM_MODEL=…"
+    return [*lines, model + none, pad("", 9) + _("{example} (anything OpenAI-compatible)", example=example)]
 
 
 async def _answers(env: Env) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -12,6 +12,7 @@ import aiohttp
 import orjson
 
 from hub.cli.output import CommandFailed, Unreachable
+from hub.cli.words import Phrase
 
 CONNECT_SECONDS = 10.0
 MAX_FRAME = 4 << 20
@@ -19,6 +20,19 @@ RECONNECTS = 10
 QUIET_SECONDS = 0.4
 Show = Callable[[str, dict[str, Any]], None]
 """Sees the type and the content of each frame on the way to an answer."""
+_REFUSALS: Mapping[str, Phrase] = {
+    "too_many_pages": Phrase("too many pages of this chat are open"),
+    "rate_limited": Phrase("slow down a little"),
+    "too_long": Phrase("the message is too long"),
+    "frame_too_large": Phrase("the message is too long"),
+    "unavailable": Phrase("please try again shortly"),
+}
+_UNANSWERED: Mapping[str, Phrase] = {
+    "sessions": Phrase("the quota of sessions is used up"),
+    "tokens_per_day": Phrase("the quota of tokens for today is used up"),
+    "blocked": Phrase("the sender is blocked"),
+    "suspended": Phrase("the tenant is suspended"),
+}
 
 
 class SocketLost(Exception):
@@ -139,7 +153,7 @@ class Talk:
             except CommandFailed:
                 continue
             return
-        raise Unreachable(f"{self.address} does not answer any more")
+        raise Unreachable("{address} does not answer any more", address=self.address)
 
     async def _open(self) -> None:
         assert self._http is not None  # noqa: S101 - set by __aenter__
@@ -149,15 +163,17 @@ class Talk:
                 await self._send(type="hello", token=self.token, session=self.session, cursor=self.cursor)
                 await self._welcome()
         except aiohttp.WSServerHandshakeError as refused:
-            raise CommandFailed(f"{self.address} refuses: HTTP {refused.status}") from refused
+            raise CommandFailed(
+                "{address} refuses: HTTP {status}", address=self.address, status=refused.status
+            ) from refused
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(f"no hub answers at {self.address}; start it with: hub up") from error
+            raise Unreachable("no hub answers at {address}; start it with: hub up", address=self.address) from error
 
     async def _welcome(self) -> None:
         assert self._socket is not None  # noqa: S101 - just made
         frame = orjson.loads((await self._socket.receive()).data or b"{}")
         if frame.get("type") != "welcome":
-            raise CommandFailed(f"the hub refuses: {frame.get('message', 'no welcome')}")
+            raise CommandFailed("the hub refuses: {reason}", reason=_reason(frame))
         self.token, self.session = frame["token"], frame.get("session") or ""
         self.cursor = frame.get("cursor") or ""
 
@@ -179,17 +195,25 @@ async def talk(address: str) -> AsyncIterator[Talk]:
 
 async def _refused(error: dict[str, Any]) -> None:
     """A refusal that passes by itself is waited for, as long as it says; any other ends the question."""
-    told = error.get("message", error.get("code"))
     if "retry_after" not in error:
-        raise CommandFailed(f"the hub refuses: {told}")
+        raise CommandFailed("the hub refuses: {reason}", reason=_reason(error))
     await asyncio.sleep(min(float(error["retry_after"]), 10.0))
-    raise SocketLost(str(told))
+    raise SocketLost(str(error.get("code")))
+
+
+def _reason(refusal: dict[str, Any]) -> Phrase | str:
+    """Why, in our words where the code has some: what the hub says itself is for programs, in English."""
+    code = str(refusal.get("code", ""))
+    return _REFUSALS.get(code) or str(refusal.get("message") or code) or Phrase("no welcome")
 
 
 def _accepted(ack: dict[str, Any]) -> int:
     """The place of the question in the conversation."""
     if ack["status"] != "accepted":
-        raise CommandFailed(f"the hub took the message but does not answer it: {ack.get('reason')}")
+        reason = str(ack.get("reason"))
+        raise CommandFailed(
+            "the hub took the message but does not answer it: {reason}", reason=_UNANSWERED.get(reason, reason)
+        )
     return int(ack["seq"])
 
 

@@ -11,6 +11,7 @@ from hub.cli import keeping
 from hub.cli.facts import Facts, gather, looking
 from hub.cli.finding import Finding, bad, note
 from hub.cli.terminal import age, size
+from hub.cli.words import Phrase, Words
 from hub.env import Env
 
 CLOCK_SECONDS = 2.0
@@ -28,12 +29,14 @@ def model(env: Env) -> Finding:
 
     route = default_route(env)
     if route is None:
-        return Finding("model", "none: answers are quoted from memory; HUB_LLM_BASE_URL plugs one in")
+        return Finding("model", Phrase("none: answers are quoted from memory; HUB_LLM_BASE_URL plugs one in"))
     from hub.cli.asking import ask
 
     asked = asyncio.run(ask(env, route))
-    told = f"{asked.model} at {asked.base_url}: {asked.detail}"
-    return Finding("model", f"{told} in {asked.ms} ms") if asked.ok else bad("model", told, asked.remedy)
+    values = {"model": asked.model, "url": asked.base_url, "detail": asked.detail}
+    if asked.ok:
+        return Finding("model", Phrase("{model} at {url}: {detail} in {ms} ms", ms=asked.ms, **values))
+    return bad("model", Phrase("{model} at {url}: {detail}", **values), asked.remedy)
 
 
 def disk(env: Env) -> Finding:
@@ -42,9 +45,11 @@ def disk(env: Env) -> Finding:
     while not folder.exists():
         folder = folder.parent
     found = shutil.disk_usage(folder)
-    told = f"{size(found.free)} of {size(found.total)} are free at {folder}"
+    told = Phrase(
+        "{free} of {total} are free at {folder}", free=size(found.free), total=size(found.total), folder=folder
+    )
     if found.free < min(FREE_BYTES, FREE_SHARE * found.total):
-        return bad("disk", told, "make room: a full disk stops PostgreSQL; old backups and logs go first")
+        return bad("disk", told, Phrase("make room: a full disk stops PostgreSQL; old backups and logs go first"))
     return Finding("disk", told)
 
 
@@ -55,8 +60,9 @@ def clock(env: Env) -> Finding:
     ours = datetime.now(UTC)
     apart = abs((ours - row[0]).total_seconds()) if row else 0.0
     if apart > CLOCK_SECONDS:
-        return bad("clock", f"{age(apart)} apart from the database's", "let both machines follow NTP")
-    return Finding("clock", f"within {max(apart, 0.001):.3f} s of the database's")
+        told = Phrase("{time} apart from the database's", time=age(apart))
+        return bad("clock", told, Phrase("let both machines follow NTP"))
+    return Finding("clock", Phrase("within {seconds:.3f} s of the database's", seconds=max(apart, 0.001)))
 
 
 def partitions(env: Env) -> Finding:
@@ -69,8 +75,9 @@ def partitions(env: Env) -> Finding:
         ).fetchall()
     if missing:
         names = ", ".join(row["name"] for row in missing)
-        return bad("partitions", f"missing: {names}", "a worker needs HUB_DATABASE_OWNER_URL; or run: hub migrate")
-    return Finding("partitions", "the coming month's are made")
+        remedy = Phrase("a worker needs HUB_DATABASE_OWNER_URL; or run: hub migrate")
+        return bad("partitions", Phrase("missing: {names}", names=names), remedy)
+    return Finding("partitions", Phrase("the coming month's are made"))
 
 
 def work(env: Env, *, running: bool) -> Iterator[Finding]:
@@ -85,34 +92,45 @@ def work(env: Env, *, running: bool) -> Iterator[Finding]:
 
 def _processes(facts: Facts, *, running: bool) -> Finding:
     alive = {role: count for role, count in facts.roles.items() if count}
-    told = ", ".join(f"{count} {role}" for role, count in alive.items()) or "none shows itself"
+    told: Words = ", ".join(f"{count} {role}" for role, count in alive.items()) or Phrase("none shows itself")
     if running and not ({"all", "runner"} & set(alive)):
-        return bad("processes", f"{told}: nobody runs turns", "start a runner: hub up, or HUB_ROLE=runner hub up")
+        remedy = Phrase("start a runner: hub up, or HUB_ROLE=runner hub up")
+        return bad("processes", Phrase("{living}: nobody runs turns", living=told), remedy)
     if not alive and facts.queues.due:
-        return note("processes", f"none lives, and {facts.queues.due} turns are due", "start the hub: hub up")
-    gone = sum(not one.alive for one in facts.processes)
-    return Finding("processes", f"{told}{f'; {gone} ended without a word' if gone else ''}")
+        told = Phrase("none lives, and {count} turns are due", count=facts.queues.due)
+        return note("processes", told, Phrase("start the hub: hub up"))
+    if gone := sum(not one.alive for one in facts.processes):
+        told = Phrase("{living}; {count} ended without a word", living=told, count=gone)
+    return Finding("processes", told)
 
 
 def _due(facts: Facts, *, running: bool) -> Finding:
     queues = facts.queues
-    told = f"{queues.due} turns due (oldest {age(queues.oldest_due)}), {queues.pending + queues.retry} deliveries wait"
+    told = Phrase(
+        "{turns} turns due (oldest {age}), {deliveries} deliveries wait",
+        turns=queues.due,
+        age=age(queues.oldest_due),
+        deliveries=queues.pending + queues.retry,
+    )
     late = max(queues.oldest_due if queues.due else 0.0, queues.oldest_delivery)
     if late > DUE_SECONDS and running:
-        return bad("due work", f"{told}; the oldest is {age(late)} late", "more runners, or see their logs for errors")
+        told = Phrase("{told}; the oldest is {age} late", told=told, age=age(late))
+        return bad("due work", told, Phrase("more runners, or see their logs for errors"))
     if late > DUE_SECONDS:
-        return note("due work", told, "start the hub: it goes on where it was")
+        return note("due work", told, Phrase("start the hub: it goes on where it was"))
     if queues.late_summaries:
-        return note("due work", f"{queues.late_summaries} summaries are late", "see the workers' logs: hub.celery")
+        told = Phrase("{count} summaries are late", count=queues.late_summaries)
+        return note("due work", told, Phrase("see the workers' logs: hub.celery"))
     return Finding("due work", told)
 
 
 def _letters(facts: Facts) -> Finding:
     queues = facts.queues
     if queues.dead or queues.unknown:
-        told = f"{queues.dead} dead, {queues.unknown} of unknown outcome"
-        return note("dead letters", told, "hub delivery list --tenant SLUG --status dead, then retry or purge")
-    return Finding("dead letters", "none")
+        told = Phrase("{dead} dead, {unknown} of unknown outcome", dead=queues.dead, unknown=queues.unknown)
+        remedy = Phrase("hub delivery list --tenant SLUG --status dead, then retry or purge")
+        return note("dead letters", told, remedy)
+    return Finding("dead letters", Phrase("none"))
 
 
 def _celery(facts: Facts) -> Finding:
@@ -121,24 +139,30 @@ def _celery(facts: Facts) -> Finding:
 
     from hub.celery import app
 
-    waiting = "" if facts.queues.tasks is None else f"; {facts.queues.tasks} tasks wait"
     try:
         answers = next((found for seconds in PINGS if (found := app.control.ping(timeout=seconds))), [])
     except (OperationalError, OSError) as error:
-        return bad("celery", f"the broker does not answer: {error}", "check HUB_BROKER_URL or HUB_REDIS_URL")
+        told = Phrase("the broker does not answer: {error}", error=error)
+        return bad("celery", told, Phrase("check HUB_BROKER_URL or HUB_REDIS_URL"))
+    told = Phrase("{count} workers answer", count=len(answers))
     if not answers:
-        remedy = "start one: HUB_ROLE=worker hub up; until then summaries and upkeep wait"
-        return bad("celery", f"no worker answers within {sum(PINGS):g} s{waiting}", remedy)
-    return Finding("celery", f"{len(answers)} workers answer{waiting}")
+        told = Phrase("no worker answers within {seconds:g} s", seconds=sum(PINGS))
+    if facts.queues.tasks is not None:
+        told = Phrase("{told}; {count} tasks wait", told=told, count=facts.queues.tasks)
+    if not answers:
+        remedy = Phrase("start one: HUB_ROLE=worker hub up; until then summaries and upkeep wait")
+        return bad("celery", told, remedy)
+    return Finding("celery", told)
 
 
 def backup(env: Env) -> Finding:
     """How old the newest backup is that was taken with `hub backup` from here."""
     found = keeping.newest_backup(env.layout)
     if found is None:
-        return note("backup", "none was taken from here yet", "hub backup FILE, daily; and a copy of the master key")
+        remedy = Phrase("hub backup FILE, daily; and a copy of the master key")
+        return note("backup", Phrase("none was taken from here yet"), remedy)
     path, seconds = found
-    told = f"{age(seconds)} old, in {path}"
+    told = Phrase("{age} old, in {path}", age=age(seconds), path=path)
     if seconds > BACKUP_DAYS * 86_400:
-        return note("backup", told, "hub backup FILE, daily")
+        return note("backup", told, Phrase("hub backup FILE, daily"))
     return Finding("backup", told)

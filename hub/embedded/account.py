@@ -73,8 +73,9 @@ def _create() -> pwd.struct_passwd:
     program = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
     if program is None:
         raise EmbeddedError(
-            f"PostgreSQL does not run as root and there is no useradd: add a system account named {ACCOUNT}, "
-            "or start the hub as another user"
+            "PostgreSQL does not run as root and there is no useradd: add a system account named {account}, "
+            "or start the hub as another user",
+            account=ACCOUNT,
         )
     command = [program, "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
     finished = subprocess.run(
@@ -82,5 +83,7 @@ def _create() -> pwd.struct_passwd:
     )
     entry = _lookup()  # another hub may have made it at the same moment, so the outcome counts, not the exit code
     if entry is None:
-        raise EmbeddedError(f"cannot make the system account {ACCOUNT}: {finished.stderr.strip()}")
+        raise EmbeddedError(
+            "cannot make the system account {account}: {reason}", account=ACCOUNT, reason=finished.stderr.strip()
+        )
     return entry

@@ -35,7 +35,9 @@ def find() -> Binaries:
     postgres_bin = _wheel(_POSTGRES_WHEEL) / "pginstall18" / "bin"
     servers = sorted((_wheel(_VALKEY_WHEEL) / "_binaries").glob("*/valkey-server"))
     if not servers:
-        raise EmbeddedError(f"the installed {_VALKEY_WHEEL} has no server for this machine: set HUB_REDIS_URL")
+        raise EmbeddedError(
+            "the installed {package} has no server for this machine: set HUB_REDIS_URL", package=_VALKEY_WHEEL
+        )
     return _binaries(postgres_bin, servers[0])
 
 
@@ -49,7 +51,9 @@ def usable_by(account: Account) -> Binaries:
         _copy(installed, copy)
     copied = _binaries(copy / _POSTGRES_WHEEL / "pginstall18" / "bin", copy / "valkey-server")
     if not account.can_run(copied.postgres):
-        raise EmbeddedError(f"the copied servers in {copy} cannot be executed: is its file system mounted noexec?")
+        raise EmbeddedError(
+            "the copied servers in {folder} cannot be executed: is its file system mounted noexec?", folder=copy
+        )
     return copied
 
 
@@ -65,7 +69,9 @@ def _binaries(postgres_bin: Path, valkey: Path) -> Binaries:
 def _wheel(name: str) -> Path:
     spec = importlib.util.find_spec(name)  # finds without importing: the package's own import starts things
     if spec is None or not spec.submodule_search_locations:
-        raise EmbeddedError(f"{name} is not installed: run make run again, or set HUB_DATABASE_URL and HUB_REDIS_URL")
+        raise EmbeddedError(
+            "{package} is not installed: run make run again, or set HUB_DATABASE_URL and HUB_REDIS_URL", package=name
+        )
     return Path(next(iter(spec.submodule_search_locations)))
 
 

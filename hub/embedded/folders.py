@@ -12,8 +12,9 @@ from pathlib import Path
 from hub.embedded.account import Account
 from hub.embedded.errors import EmbeddedError, FolderInUse
 from hub.embedded.layout import Layout
+from hub.phrase import marked
 
-HUB = "a running hub"  # the purpose that commands join instead of waiting for
+HUB = marked("a running hub")  # the purpose that commands join instead of waiting for
 
 
 def prepare(layout: Layout, account: Account) -> None:
@@ -23,7 +24,9 @@ def prepare(layout: Layout, account: Account) -> None:
     layout.run_dir.mkdir(mode=0o700, exist_ok=True)
     held = layout.run_dir.lstat()
     if not stat.S_ISDIR(held.st_mode) or held.st_uid not in {os.geteuid(), account.uid}:
-        raise EmbeddedError(f"{layout.run_dir} belongs to somebody else: remove it, or choose another HUB_DATA_DIR")
+        raise EmbeddedError(
+            "{folder} belongs to somebody else: remove it, or choose another HUB_DATA_DIR", folder=layout.run_dir
+        )
     layout.run_dir.chmod(0o700)
     account.own(layout.run_dir)
     account.own(layout.valkey_dir)
@@ -76,9 +79,11 @@ def _make_data_dir(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.stat()
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise EmbeddedError(f"HUB_DATA_DIR={folder} cannot be used: {error.strerror}") from error
+        raise EmbeddedError(
+            "HUB_DATA_DIR={folder} cannot be used: {reason}", folder=folder, reason=error.strerror
+        ) from error
     if found.st_uid != os.geteuid():
-        raise EmbeddedError(f"HUB_DATA_DIR={folder} belongs to another user: choose your own folder")
+        raise EmbeddedError("HUB_DATA_DIR={folder} belongs to another user: choose your own folder", folder=folder)
 
 
 def _in_use(layout: Layout) -> FolderInUse:
@@ -86,9 +91,10 @@ def _in_use(layout: Layout) -> FolderInUse:
         held = json.loads(layout.lock_file.read_text())
         pid, purpose = int(held["pid"]), str(held["purpose"])
     except (ValueError, KeyError):  # taken this moment and not yet written
-        pid, purpose = 0, "another process"
+        pid, purpose = 0, marked("another process")
     return FolderInUse(
-        f"{layout.data_dir} is in use by {purpose} (process {pid}): stop it, or set another HUB_DATA_DIR",
+        "{folder} is in use by {purpose} (process {pid}): stop it, or set another HUB_DATA_DIR",
+        folder=layout.data_dir,
         pid=pid,
         purpose=purpose,
     )

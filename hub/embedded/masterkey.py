@@ -23,7 +23,7 @@ def existing_master_keys(layout: Layout) -> tuple[bytes, ...]:
         return ()
     keys = tuple(_decoded(line) for line in lines)
     if not keys or any(len(key) != _SIZE for key in keys):
-        raise EmbeddedError(f"{layout.master_key_file} is damaged: restore it from your copy")
+        raise EmbeddedError("{file} is damaged: restore it from your copy", file=layout.master_key_file)
     return keys
 
 
@@ -56,13 +56,13 @@ def master_key(layout: Layout) -> bytes:
         return key
     if layout.master_key_expected_file.exists():
         raise EmbeddedError(
-            f"{layout.master_key_file} is missing, and the database cannot be read without it: restore it"
+            "{file} is missing, and the database cannot be read without it: restore it", file=layout.master_key_file
         )
     layout.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     _write(layout)
     found = existing_master_key(layout)
     if found is None:
-        raise EmbeddedError(f"{layout.master_key_file} cannot be written")
+        raise EmbeddedError("{file} cannot be written", file=layout.master_key_file)
     return found
 
 

@@ -63,7 +63,7 @@ def create_cluster(layout: Layout, *, binaries: Binaries, account: Account) -> N
             **account.spawn,
         )
     if finished.returncode != 0:
-        raise ServerFailed(f"initdb failed: {' | '.join(finished.stderr.split(chr(10)))[-600:]}")
+        raise ServerFailed("initdb failed: {reason}", reason=" | ".join(finished.stderr.split("\n"))[-600:])
 
 
 def start(layout: Layout, *, binaries: Binaries, account: Account, settings: dict[str, str]) -> ServerProcess:
@@ -110,7 +110,7 @@ def _wait_ready(server: ServerProcess, layout: Layout) -> None:
             raise server.failed()
         if time.monotonic() > deadline:
             server.stop(patience=5.0)
-            raise ServerFailed(f"PostgreSQL took no connection within {_READY_SECONDS:.0f} s")
+            raise ServerFailed("PostgreSQL took no connection within {seconds:.0f} s", seconds=_READY_SECONDS)
         pause()
 
 

@@ -75,7 +75,9 @@ class ServerProcess:
 
     def failed(self) -> ServerFailed:
         """The error for a server that ended while it should run, with the end of its log."""
-        return ServerFailed(f"{self.start.name} ended with code {self.exit_code}: {tail(self.start.log)}")
+        return ServerFailed(
+            "{name} ended with code {code}: {log}", name=self.start.name, code=self.exit_code, log=tail(self.start.log)
+        )
 
     def trim_log(self) -> None:
         """Empty the log when it is past its limit; it is open for appending, so the server goes on at its start."""

@@ -34,7 +34,7 @@ def start(layout: Layout, *, binaries: Binaries, account: Account, memory_mb: in
             raise server.failed()
         if time.monotonic() > deadline:
             server.stop(patience=2.0)
-            raise ServerFailed(f"Valkey did not answer within {_READY_SECONDS:.0f} s")
+            raise ServerFailed("Valkey did not answer within {seconds:.0f} s", seconds=_READY_SECONDS)
         pause()
     return server
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -33,14 +33,24 @@ class RoleNames:
         return f"{self.prefix}_{role}"
 
 
+class Fault(NamedTuple):
+    """What a login is or may do and should not; `names` are the roles or tables that the text is about."""
+
+    text: str
+    names: str = ""
+
+    def __str__(self) -> str:
+        return self.text.format(names=self.names)
+
+
 class LoginRefused(RuntimeError):
     """The run-time login may do more than it should, so row-level security would not hold."""
 
-    def __init__(self, login: str, faults: Sequence[str], remedy: str) -> None:
+    def __init__(self, login: str, faults: Sequence[Fault], remedy: str) -> None:
         self.login = login
         self.faults = tuple(faults)
         self.remedy = remedy
-        super().__init__(f"the database login {login!r} is refused: {'; '.join(faults)}. {remedy}")
+        super().__init__(f"the database login {login!r} is refused: {'; '.join(map(str, faults))}. {remedy}")
 
 
 def create_roles(
@@ -136,18 +146,18 @@ def check_login(conn: psycopg.Connection[Any]) -> None:
     """Refuse a run-time login that row-level security would not bind; raises LoginRefused with what to do."""
     row = conn.execute(_LOGIN_SQL).fetchone()
     if row is None:
-        raise LoginRefused("?", ["it is not in pg_roles"], "Run `hub db init`.")
+        raise LoginRefused("?", [Fault("it is not in pg_roles")], "Run `hub db init`.")
     login, superuser, bypass, creates_roles, inherits, inherited, powerful, owned = row
     checks = (
-        (superuser, "it is a superuser, whom no policy binds"),
-        (bypass, "it has BYPASSRLS"),
-        (creates_roles, "it has CREATEROLE and could give itself any role"),
-        (inherits, "it has INHERIT, so it would act with all roles at once"),
-        (inherited, f"it inherits from {', '.join(inherited)}"),
-        (powerful and not superuser, f"it may become {', '.join(powerful)}"),
-        (owned and not superuser, f"it owns or may become the owner of {', '.join(owned)}"),
+        (superuser, Fault("it is a superuser, whom no policy binds")),
+        (bypass, Fault("it has BYPASSRLS")),
+        (creates_roles, Fault("it has CREATEROLE and could give itself any role")),
+        (inherits, Fault("it has INHERIT, so it would act with all roles at once")),
+        (inherited, Fault("it inherits from {names}", ", ".join(inherited))),
+        (powerful and not superuser, Fault("it may become {names}", ", ".join(powerful))),
+        (owned and not superuser, Fault("it owns or may become the owner of {names}", ", ".join(owned))),
     )
-    faults = [text for failed, text in checks if failed]
+    faults = [fault for failed, fault in checks if failed]
     if faults:
         raise LoginRefused(
             login,

@@ -93,9 +93,11 @@ def test_channels_are_named_in_their_package_only() -> None:
 
 
 def test_only_env_reads_the_environment() -> None:
+    """The command's language is the system's own matter: its variables are none of the hub's settings."""
     reads = re.compile(r"\bos\.(environ|getenv|putenv)\b|\bfrom os import .*\benviron\b")
     readers = [str(path.relative_to(ROOT)) for path in modules() if reads.search(path.read_text(encoding="utf-8"))]
-    assert readers == ["hub/env.py"]
+    assert readers == ["hub/cli/language.py", "hub/env.py"]
+    assert "HUB_" not in (ROOT / "hub/cli/language.py").read_text(encoding="utf-8")
 
 
 def test_migrations_are_complete(database: object) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hub.cli import lookup
+from hub.cli.language import ENGLISH, speak
 from hub.cli.root import run
 from tests.conftest import Database
 
@@ -45,9 +46,21 @@ def hub(clean: Database, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
         return Done(code, told.out, told.err)
 
     yield call
+    speak(ENGLISH)
     from django.db import connections
 
     connections.close_all()
+
+
+@pytest.fixture
+def chinese(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Somebody whose system speaks Chinese."""
+    for name in ("LC_ALL", "LC_MESSAGES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANG", "zh_CN.UTF-8")
+    monkeypatch.setenv("LANGUAGE", "")
+    yield
+    speak(ENGLISH)
 
 
 @pytest.fixture

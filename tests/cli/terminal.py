@@ -1,5 +1,6 @@
 """The `hub` command as a person has it: a process of its own, behind a real terminal."""
 
+import codecs
 import fcntl
 import os
 import pty
@@ -48,11 +49,13 @@ def hub(*arguments: str, data_dir: Path, **more: str) -> "subprocess.CompletedPr
 
 
 class Terminal:
-    """A command on a terminal of 100 columns: what it shows can be waited for, and typed at."""
+    """A command on a terminal: what it shows can be waited for, and typed at."""
+
+    columns = 100
 
     def __init__(self, *arguments: str, data_dir: Path, **more: str) -> None:
         self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, self.columns, 0, 0))
         self.process = subprocess.Popen(
             [sys.executable, "-c", OWN_TERMINAL, *command(*arguments)[1:]],
             cwd=ROOT,
@@ -63,6 +66,7 @@ class Terminal:
         )
         os.close(slave)
         self.seen = ""
+        self._characters = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end inside of one
         self._at = 0
 
     def __enter__(self) -> Self:
@@ -105,5 +109,11 @@ class Terminal:
             data = os.read(self._master, 65536)
         except OSError:  # the other end is closed
             return False
-        self.seen += data.decode(errors="replace")
+        self.seen += self._characters.decode(data)
         return bool(data)
+
+
+class Narrow(Terminal):
+    """The width that most begin with."""
+
+    columns = 80

@@ -124,6 +124,26 @@ def test_a_chat_is_dressed_stopped_and_begun_anew(operated: Operated) -> None:
     assert json.loads(again.stdout)["seq"] == 6  # the same conversation: two rounds before
 
 
+def test_a_chat_in_chinese(operated: Operated) -> None:
+    """Typed on a system that may not have the locale: characters are edited as characters."""
+    with operated.terminal("chat", LC_ALL="zh_CN.UTF-8", LANGUAGE="") as chat:
+        chat.until("已连接；/help 查看命令")
+        chat.until("你     ")
+        chat.type("/help\r")
+        chat.until("/new      以新身份开始新的对话")
+        chat.until("你     ")
+        chat.type('猫狗\x7f叫阿福 [[text text="好的"]]\r')
+        chat.until("智能体 好的")
+        chat.type("/history\r")
+        chat.until("你     猫叫阿福")
+        chat.until("智能体 好的")
+        chat.type("/quit\r")
+        assert chat.end() == 0
+    status = operated.hub("status", LC_ALL="zh_CN.UTF-8", LANGUAGE="").stdout
+    assert status.startswith("运行中的中枢（进程 ")
+    assert "0 条失败，0 条结果未知" in status
+
+
 def test_a_chat_without_a_terminal_is_plain(operated: Operated) -> None:
     done = subprocess.run(
         command("chat"),

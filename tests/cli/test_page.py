@@ -36,8 +36,9 @@ def every(found: click.Command, name: str) -> Iterator[tuple[str, click.Command]
             yield from every(below, f"{name} {inner}")
 
 
-def test_the_page_says_what_help_says() -> None:
-    assert (ROOT / "docs" / "cli.md").read_text() == script().page(), "run: python scripts/cli_page.py"
+@pytest.mark.parametrize(("language", "name"), [("en", "cli.md"), ("zh_Hans", "cli.zh-CN.md")])
+def test_the_page_says_what_help_says(language: str, name: str) -> None:
+    assert (ROOT / "docs" / name).read_text() == script().page(language), "run: python scripts/cli_page.py"
 
 
 def test_help_lists_every_command() -> None:
@@ -47,7 +48,7 @@ def test_help_lists_every_command() -> None:
 
 def test_every_command_has_examples_that_name_it() -> None:
     for name, found in every(cli, "hub"):
-        lines = (found.epilog or "").splitlines()[2:]
+        lines = (found.epilog or "").splitlines()
         assert any(name in line for line in lines), name
 
 
@@ -96,6 +97,20 @@ def test_exit_codes(
         assert code == 0
     assert capsys.readouterr().err.strip() == told
     assert code in EXITS
+
+
+@pytest.mark.parametrize("group", [(), ("tenant",)])
+def test_a_group_without_a_command_shows_its_help(
+    group: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["hub", *group])
+    with pytest.raises(SystemExit) as ended:
+        run()
+    assert ended.value.code == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"Usage: {' '.join(('hub', *group))} [OPTIONS] COMMAND [ARGS]...\n\n  ")
+    assert "\n    hub " in told.err
 
 
 def test_what_does_not_answer_has_its_own_code() -> None:

@@ -140,7 +140,7 @@ def remember(database: Database, session: Session, *, rounds: int) -> None:
             buffer = await memory.open(key, policy)
             for number in range(rounds):
                 lines = [
-                    Line(2 * number + 1, "user", f"my number is {number}", "Ann", NOW),
+                    Line(2 * number + 1, "user", f"my number is {number}", "Ann\x1b[2J", NOW),
                     Line(2 * number + 2, "assistant", f"noted {number}", "", NOW),
                 ]
                 buffer, batch = memory.fold(buffer, lines, policy, key)
@@ -161,6 +161,8 @@ def test_memory_is_shown_exported_and_erased(acme: Hub, session: Session, databa
     assert shown["summaries"] == 1
     assert any("my number is" in one["text"] for one in shown["summary"])
     assert any(line["text"] == "my number is 2" for line in shown["recent"])
+    told = acme("memory", "show", *named).out
+    assert "     5 Ann[2J: my number is 2\n" in told  # what people call themselves moves nobody's cursor
     file = tmp_path / "out.jsonl"
     assert acme("memory", "export", *named, "--to", str(file), "--json").json["records"] >= 3
     records = [orjson.loads(line) for line in file.read_text().splitlines()]

@@ -9,7 +9,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CATALOGUE = ROOT / "hub/locale/zh_Hans/LC_MESSAGES/django.po"
-SOURCES = ("hub/console", "hub/models", "tenants/models.py", "hub/settings/console.py")
+SOURCES = (
+    "hub/console", "hub/models", "tenants/models.py", "tenants/plans.py", "agents/models.py", "hub/settings/console.py",
+)  # fmt: skip
 MARKERS = frozenset({"_", "gettext", "gettext_lazy"})
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _ENTRY = re.compile(rf"^msgid ((?:{_QUOTED}\n?)+)", re.MULTILINE)

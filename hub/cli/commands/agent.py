@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hub.cli import arguments, audit, lookup
+from hub.cli.helping import Group, examples
 from hub.cli.output import CommandFailed, Output, with_output
-from hub.cli.root import examples
-from hub.cli.terminal import bold, table
+from hub.cli.terminal import State, bold, fields, table
+from hub.cli.words import Phrase, _
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
 
 
 @click.group(
+    cls=Group,
     epilog=examples(
         "hub agent create helper --tenant acme --prompt 'You help with orders.'",
         "hub agent set helper --tenant acme --model-url https://api.example.org/v1 --model m1 --model-key sk-…",
         "hub agent test helper --tenant acme",
-    )
+    ),
 )
 def command() -> None:
     """Create, list, show, change and test agents."""
@@ -40,7 +42,7 @@ def _options(function: "Callable[..., Any]") -> "Callable[..., Any]":
         click.option("--model-key", help="The endpoint's API key; sealed when stored."),
         click.option("--provider", default="openai", show_default=True, help="The dialect of the endpoint."),
         click.option("--prompt", help="What the agent is told about itself."),
-        click.option("--prompt-file", type=file, help="The same from a file."),
+        click.option("--prompt-file", type=file, metavar="FILE", help="The same from a file."),
         click.option("--language", help="The language it answers in; otherwise the person's."),
         click.option("--tool", "tools", multiple=True, help="A built-in tool it may use; repeat for several."),
         click.option("--memory", multiple=True, metavar="KEY=VALUE", help="A memory setting, such as rounds=20."),
@@ -62,14 +64,19 @@ def create(output: Output, name: str, slug: str, **given: Any) -> None:
         tenant = lookup.tenant(slug)
         with tenant_scope(tenant.id):
             if Agent.objects.filter(name=name).exists():
-                raise CommandFailed(f"tenant {slug!r} has an agent {name!r} already; change it with: hub agent set")
+                raise CommandFailed(
+                    "tenant {slug!r} has an agent {name!r} already; change it with: hub agent set", slug=slug, name=name
+                )
             made = Agent(tenant=tenant, name=name)
             _apply(made, given)
             _save(made, {}, given, new=True)
             values = _shown(made)
-    output.result(
-        values, f"agent {name} is created; next: hub connection create CHANNEL --tenant {slug} --agent {name}"
+    done = _(
+        "agent {name} is created; next: hub connection create CHANNEL --tenant {slug} --agent {name}",
+        name=name,
+        slug=slug,
     )
+    output.result(values, done)
 
 
 @command.command("set", epilog=examples("hub agent set helper --tenant acme --model m2"))
@@ -89,7 +96,7 @@ def set_(output: Output, name: str, slug: str, **given: Any) -> None:
             _apply(found, given)
             _save(found, before, given, new=False)
             values = _shown(found)
-    output.result(values, f"agent {name} is now version {found.version}")
+    output.result(values, _("agent {name} is now version {version}", name=name, version=found.version))
 
 
 @command.command("list", epilog=examples("hub agent list --tenant acme"))
@@ -103,9 +110,12 @@ def list_(output: Output, slug: str) -> None:
 
         with tenant_scope(lookup.tenant(slug).id):
             found = [_shown(one) for one in Agent.objects.order_by("name")]
-    rows = [(one["name"], one["version"], one["model"] or "the hub’s", ", ".join(one["tools"])) for one in found]
-    empty = f"no agents yet: hub agent create NAME --tenant {slug}"
-    output.result({"agents": found}, table(("NAME", "VERSION", "MODEL", "TOOLS"), rows, empty=empty))
+    rows = [
+        (one["name"], one["version"], one["model"] or Phrase("the hub’s"), ", ".join(one["tools"])) for one in found
+    ]
+    empty = _("no agents yet: hub agent create NAME --tenant {slug}", slug=slug)
+    heads = (_("NAME"), _("VERSION"), _("MODEL"), _("TOOLS"))
+    output.result({"agents": found}, table(heads, rows, empty=empty))
 
 
 @command.command(epilog=examples("hub agent show helper --tenant acme"))
@@ -121,13 +131,9 @@ def show(output: Output, name: str, slug: str) -> None:
         with tenant_scope(tenant.id):
             found = lookup.agent(tenant, name)
             values = {**_shown(found), "prompt": found.prompt, "language": found.language, "routes": found.routes}
-    lines = [bold(f"{name}, version {found.version}")]
-    lines += [
-        f"  {key:<10}{value}"
-        for key, value in values.items()
-        if key not in ("id", "name", "version", "prompt") and value
-    ]
-    output.result(values, "\n".join([*lines, "", found.prompt or "(no prompt of its own)"]))
+    lines = [bold(_("{name}, version {version}", name=name, version=found.version))]
+    lines += fields({key: values[key] for key in ("model", "model_url", "tools", "memory", "language", "routes")})
+    output.result(values, "\n".join([*lines, "", found.prompt or _("(no prompt of its own)")]))
 
 
 @command.command(epilog=examples("hub agent test helper --tenant acme"))
@@ -146,12 +152,12 @@ def test(output: Output, name: str, slug: str) -> None:
             found = lookup.agent(tenant, name)
             routes = _routes(found)
         asked = [asyncio.run(ask(env(), route)) for route in routes]
-    rows = [(one.model, one.base_url, "ok" if one.ok else "failed", f"{one.ms} ms", one.detail) for one in asked]
+    rows = [(one.model, one.base_url, State("ok" if one.ok else "failed"), f"{one.ms} ms", one.detail) for one in asked]
     if asked and not asked[0].ok:
-        raise CommandFailed(f"{asked[0].model} at {asked[0].base_url}: {asked[0].detail}; {asked[0].remedy}")
+        raise CommandFailed("{model} at {base_url}: {detail}; {remedy}", **asdict(asked[0]))
     values = {"name": name, "ok": True, "routes": [{**asdict(one), "ok": one.ok} for one in asked]}
-    empty = "no model: answers are quoted from memory"
-    output.result(values, table(("MODEL", "AT", "STATE", "TOOK", "DETAIL"), rows, empty=empty))
+    heads = (_("MODEL"), _("AT"), _("STATE"), _("TOOK"), _("DETAIL"))
+    output.result(values, table(heads, rows, empty=_("no model: answers are quoted from memory")))
 
 
 def _routes(agent: "Agent") -> "list[ModelRoute]":
@@ -232,6 +238,12 @@ def _seal_first_key(agent: "Agent", key: str) -> None:
     agent.seal_keys(vault, keys)
 
 
+_TYPES = {
+    bool: Phrase("expected true or false"),
+    int: Phrase("expected a whole number"),
+}
+
+
 def _policy(pairs: tuple[str, ...]) -> dict[str, object]:
     """Memory settings of their own types; an unknown name is refused by the agent itself."""
     from memory.types import Policy
@@ -240,12 +252,12 @@ def _policy(pairs: tuple[str, ...]) -> dict[str, object]:
     for pair in pairs:
         name, parted, text = pair.partition("=")
         if not parted:
-            raise CommandFailed(f"--memory {pair!r}: expected KEY=VALUE")
+            raise CommandFailed("{option}: expected {form}", option=f"--memory {pair!r}", form="KEY=VALUE")
         default = getattr(Policy(), name, "")
         try:
             found[name] = _like(default, text)
         except ValueError:
-            raise CommandFailed(f"--memory {name}: expected {type(default).__name__}") from None
+            raise CommandFailed("{name}: {reason}", name=f"--memory {name}", reason=_TYPES[type(default)]) from None
     return found
 
 

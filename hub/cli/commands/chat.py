@@ -8,30 +8,36 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 
 from hub.cli import arguments, lookup
+from hub.cli.helping import Command, examples
 from hub.cli.output import CommandFailed, Output, Unreachable, with_output
-from hub.cli.root import examples
-from hub.cli.terminal import dim
+from hub.cli.terminal import columns, dim, fields, pad, safe
+from hub.cli.words import Phrase, _, told
 
 if TYPE_CHECKING:
     from hub.cli.talk import Talk
     from hub.cli.visitors import Remembered
 
 LEAVING = ("/quit", "/exit", "/bye")
-HELP = """\
-      /new      a new conversation, as somebody new
-      /history  what was said here
-      /help     this
-      /quit     leave (also Ctrl-D)
-      Ctrl-C while the agent speaks: it stops, what it said stays. A line that ends in \\ goes on in the next."""
+_COMMANDS = {
+    "/new": Phrase("a new conversation, as somebody new"),
+    "/history": Phrase("what was said here"),
+    "/help": Phrase("this"),
+    "/quit": Phrase("leave (also Ctrl-D)"),
+}
+_KEYS = (
+    Phrase("Ctrl-C while the agent speaks: it stops, what it said stays."),
+    Phrase("A line that ends in \\ goes on in the next."),
+)
 
 
 @click.command(
+    cls=Command,
     epilog=examples(
         "hub chat",
-        "hub chat --as ann               go on as ann where you were",
+        ("hub chat --as ann", "go on as ann where you were"),
         "hub chat --once 'What is my order?' --json | jq -r .text",
         "hub chat --url https://hub.example.org --connection Ab3dE6gH…",
-    )
+    ),
 )
 @click.option("--once", metavar="TEXT", help="Say one thing, print the answer and end: for scripts.")
 @click.option("--as", "name", help="Be the visitor of this NAME: the same conversation, the same memory.")
@@ -65,7 +71,7 @@ def command(
             answer = asyncio.run(_ask_once(talk, once, wait=given["wait"], kept=kept))
             output.result(answer, str(answer["text"]))
     except TimeoutError:
-        raise CommandFailed(f"no answer within {given['wait']:g} s") from None
+        raise CommandFailed("no answer within {seconds:g} s", seconds=given["wait"]) from None
 
 
 def _running_hub() -> str:
@@ -90,7 +96,9 @@ def _web_connection(slug: str) -> str:
         with tenant_scope(lookup.tenant(slug).id):
             found = Connection.objects.filter(channel="web", status="active").order_by("id").first()
     if found is None:
-        raise CommandFailed(f"tenant {slug!r} has no web connection: hub connection create web --tenant {slug}")
+        raise CommandFailed(
+            "tenant {slug!r} has no web connection: hub connection create web --tenant {slug}", slug=slug
+        )
     return str(found.public_id)
 
 
@@ -122,7 +130,7 @@ class _Conversation:
     def run(self, *, known: bool) -> None:
         """Until the person leaves."""
         if sys.stdin.isatty():
-            import readline  # noqa: F401 - its import gives input() line editing and history
+            _edit_lines()
         with asyncio.Runner() as runner:
             runner.run(self._enter())
             try:
@@ -143,17 +151,17 @@ class _Conversation:
     def _greet(self, messages: list[dict[str, Any]]) -> None:
         self._said = [(str(one["role"]), str(one["text"])) for one in messages]
         self._history(self._said[-6:])
-        self._aside("you are connected; /help lists what there is, Ctrl-C stops an answer, /quit ends")
+        self._aside(_("you are connected; /help lists what there is, Ctrl-C stops an answer, /quit ends"))
 
     async def _react(self, text: str) -> None:
         if text == "/help":
-            click.echo(HELP)
+            click.echo(_help())
         elif text == "/history":
             self._history(self._said)
         elif text == "/new":
             await self._talk.anew()
             self._said.clear()
-            self._aside("a new conversation; nobody knows you here")
+            self._aside(_("a new conversation; nobody knows you here"))
         elif text:
             await self._ask(text)
 
@@ -180,11 +188,14 @@ class _Conversation:
 
     def _line(self) -> str:
         """A line, or several where each but the last ends in a backslash."""
-        prompt, lines = self._prompt("you   "), list[str]()
+        from hub.cli.screen import speaker
+
+        name = speaker("user")
+        prompt, lines = self._prompt(name), list[str]()
         try:
             while (line := input(prompt)).endswith("\\"):
                 lines.append(line[:-1])
-                prompt = self._prompt("  …   ")
+                prompt = self._prompt(pad("  …", columns(name)))
         except (EOFError, KeyboardInterrupt):
             click.echo()
             return LEAVING[0]
@@ -198,10 +209,29 @@ class _Conversation:
         return f"\x01{before}\x02{text}\x01{after}\x02" if sys.stdin.isatty() else f"{before}{text}{after}"
 
     def _history(self, said: list[tuple[str, str]]) -> None:
-        from hub.cli.terminal import safe
+        from hub.cli.screen import speaker
 
         for role, text in said:
-            self._aside(f"{'agent' if role == 'assistant' else 'you':<6}{safe(text)}")
+            self._aside(f"{speaker(role)}{safe(text)}")
 
     def _aside(self, text: str) -> None:
         click.echo(dim(text) if self._styled else text)
+
+
+def _help() -> str:
+    return "\n".join([*fields(_COMMANDS), *(f"  {told(line)}" for line in _KEYS)])
+
+
+def _edit_lines() -> None:
+    """Give input() line editing and history.
+
+    Where the system does not have the person's locale, the editor would take the bytes of a character for commands.
+    """
+    import locale
+
+    if locale.setlocale(locale.LC_CTYPE) in ("C", "POSIX"):
+        try:
+            locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+        except locale.Error:  # a system without it: characters beyond ASCII cannot be edited there
+            return
+    import readline  # noqa: F401 - its import is all

@@ -2,17 +2,19 @@
 
 import click
 
+from hub.cli.helping import Command, examples
 from hub.cli.output import CommandFailed, Output, with_output
-from hub.cli.root import examples
+from hub.phrase import marked
 
 _INSTALL = {
     "bash": "hub completion bash > ~/.local/share/bash-completion/completions/hub",
-    "zsh": "hub completion zsh > ~/.zfunc/_hub      (with fpath+=~/.zfunc before compinit)",
+    "zsh": "hub completion zsh > ~/.zfunc/_hub",
     "fish": "hub completion fish > ~/.config/fish/completions/hub.fish",
 }
+_BESIDES = {"zsh": marked("with fpath+=~/.zfunc before compinit")}
 
 
-@click.command(epilog=examples(*_INSTALL.values()))
+@click.command(cls=Command, epilog=examples(*((line, _BESIDES.get(shell, "")) for shell, line in _INSTALL.items())))
 @click.argument("shell", type=click.Choice(list(_INSTALL)))
 @with_output
 def command(output: Output, shell: str) -> None:
@@ -26,7 +28,12 @@ def command(output: Output, shell: str) -> None:
 
     kind = get_completion_class(shell)
     if kind is None:
-        raise CommandFailed(f"there is no completion for {shell}")
+        raise CommandFailed("there is no completion for {shell}", shell=shell)
     # The base class's: bash's own would start a bash here to ask for its version.
     script = ShellComplete.source(kind(cli, {}, "hub", "_HUB_COMPLETE"))
-    output.result({"shell": shell, "install": _INSTALL[shell], "script": script}, script)
+    output.result({"shell": shell, "install": _install(shell), "script": script}, script)
+
+
+def _install(shell: str) -> str:
+    besides = _BESIDES.get(shell)
+    return f"{_INSTALL[shell]}      ({besides})" if besides else _INSTALL[shell]

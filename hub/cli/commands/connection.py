@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hub.cli import arguments, audit, lookup
+from hub.cli.helping import Group, examples
 from hub.cli.output import CommandFailed, Output, with_output
-from hub.cli.root import examples
-from hub.cli.terminal import bold, paint, table
+from hub.cli.terminal import State, bold, fields, paint, table
+from hub.cli.words import Phrase, Words, _
+from hub.phrase import marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,12 +21,13 @@ if TYPE_CHECKING:
 
 
 @click.group(
+    cls=Group,
     epilog=examples(
         "hub connection create web --tenant acme --agent helper",
         "hub connection create webhook --tenant acme --agent helper --set-file secret=secret.txt",
         "hub connection test site --tenant acme",
         "hub connection pause site --tenant acme",
-    )
+    ),
 )
 def command() -> None:
     """Create, list, show, change, test, pause and delete connections."""
@@ -104,7 +107,7 @@ def set_(output: Output, named: str, slug: str, agent_name: str | None, **given:
                 _seal(found, {**open_credentials(lookup.vault(), found), **theirs})
             _save(found, before, theirs, new=False)
             values = _shown(found)
-    output.result(values, f"connection {found.name} is changed; running processes follow within 5 seconds")
+    output.result(values, _("connection {name} is changed; running processes follow within 5 seconds", name=found.name))
 
 
 @command.command("list", epilog=examples("hub connection list --tenant acme"))
@@ -118,9 +121,10 @@ def list_(output: Output, slug: str) -> None:
 
         with tenant_scope(lookup.tenant(slug).id):
             found = [_shown(one) for one in Connection.objects.order_by("id")]
-    rows = [(one["channel"], one["name"], one["status"], one["webhook_path"]) for one in found]
-    empty = f"no connections yet: hub connection create CHANNEL --tenant {slug} --agent NAME"
-    output.result({"connections": found}, table(("CHANNEL", "NAME", "STATUS", "WEBHOOK"), rows, empty=empty))
+    rows = [(one["channel"], one["name"], State(str(one["status"])), one["webhook_path"]) for one in found]
+    empty = _("no connections yet: hub connection create CHANNEL --tenant {slug} --agent NAME", slug=slug)
+    heads = (_("CHANNEL"), _("NAME"), _("STATUS"), _("WEBHOOK"))
+    output.result({"connections": found}, table(heads, rows, empty=empty))
 
 
 @command.command(epilog=examples("hub connection show site --tenant acme"))
@@ -142,9 +146,9 @@ def show(output: Output, named: str, slug: str) -> None:
                 "last_event_at": found.last_event_at.isoformat() if found.last_event_at else None,
                 "created": found.created.isoformat(),
             }
-    lines = [bold(f"{found.name} ({found.channel}) ") + paint(str(found.status))]
-    lines += [f"  {name:<16}{value}" for name, value in values.items() if value not in (None, "", [])]
-    output.result(values, "\n".join(lines))
+    lines = [bold(_("{name} ({kind})", name=found.name, kind=found.channel)) + " " + paint(State(str(found.status)))]
+    shown = {**values, "status": State(str(found.status)), "status_detail": Phrase(found.status_detail)}
+    output.result(values, "\n".join([*lines, *fields(shown)]))
 
 
 @command.command(epilog=examples("hub connection pause site --tenant acme"))
@@ -152,7 +156,7 @@ def show(output: Output, named: str, slug: str) -> None:
 @with_output
 def pause(output: Output, named: str, slug: str) -> None:
     """Take and send nothing on the connection NAMED until it is resumed; what waits keeps waiting."""
-    _switch(output, slug, named, status="paused", detail="by an operator")
+    _switch(output, slug, named, status="paused", detail=marked("by an operator"))
 
 
 @command.command(epilog=examples("hub connection resume site --tenant acme"))
@@ -161,6 +165,12 @@ def pause(output: Output, named: str, slug: str) -> None:
 def resume(output: Output, named: str, slug: str) -> None:
     """Take and send messages on the connection NAMED again."""
     _switch(output, slug, named, status="active", detail="")
+
+
+_SWITCHED = {
+    "paused": marked("connection {name} is paused; running processes follow within 5 seconds"),
+    "active": marked("connection {name} is active; running processes follow within 5 seconds"),
+}
 
 
 def _switch(output: Output, slug: str, named: str, *, status: str, detail: str) -> None:
@@ -178,7 +188,7 @@ def _switch(output: Output, slug: str, named: str, *, status: str, detail: str) 
             verb = "resumed" if status == "active" else status
             audit.record(tenant.id, f"connection.{verb}", subject=found, before=before, after={"status": status})
             values = _shown(found)
-    output.result(values, f"connection {found.name} is {status}; running processes follow within 5 seconds")
+    output.result(values, _(_SWITCHED[status], name=found.name))
 
 
 @command.command(epilog=examples("hub connection delete old-bot --tenant acme --yes"))
@@ -197,12 +207,18 @@ def delete(output: Output, named: str, slug: str, yes: bool) -> None:  # noqa: F
         with tenant_scope(tenant.id):
             found = lookup.connection(tenant, named)
             held = Session.objects.filter(connection_id=found.id).count()
-            output.confirm(f"delete {found.name} ({found.channel}) and its {held} conversations for good?", yes=yes)
+            question = _(
+                "delete {name} ({channel}) and its {count} conversations for good?",
+                name=found.name,
+                channel=found.channel,
+                count=held,
+            )
+            output.confirm(question, yes=yes)
             values = {**_shown(found), "sessions": held}
             with transaction.atomic():
                 audit.record(tenant.id, "connection.deleted", subject=found, before={"sessions": held})
                 found.delete()
-    output.result(values, f"connection {values['name']} and {held} conversations are deleted")
+    output.result(values, _("connection {name} and {count} conversations are deleted", name=values["name"], count=held))
 
 
 @command.command(epilog=examples("hub connection test site --tenant acme"))
@@ -220,27 +236,31 @@ def test(output: Output, named: str, slug: str) -> None:
             values = open_credentials(lookup.vault(), found)
         ok, detail, identity = asyncio.run(_probe(found, values))
     if not ok:
-        raise CommandFailed(f"{found.name} ({found.channel}) does not work: {detail}")
+        raise CommandFailed(
+            "{name} ({channel}) does not work: {detail}", name=found.name, channel=found.channel, detail=detail
+        )
     shown = {**_shown(found), "ok": ok, "detail": detail, "identity": identity}
-    output.result(shown, f"{found.name} ({found.channel}) works{f' as {identity}' if identity else ''}: {detail}")
+    told = {"name": found.name, "channel": found.channel, "detail": detail, "identity": identity}
+    works = _("{name} ({channel}) works as {identity}: {detail}", **told)
+    output.result(shown, works if identity else _("{name} ({channel}) works: {detail}", **told))
 
 
-async def _probe(row: "Connection", values: dict[str, Any]) -> tuple[bool, str, str]:
+async def _probe(row: "Connection", values: dict[str, Any]) -> tuple[bool, Words, str]:
     """Whether it works, what the platform says, and as whom; a channel without a way to ask counts as working."""
     from channels_adapters.errors import ChannelError
     from hub.cli.probing import adapter_of
 
     async with adapter_of(row, values) as adapter:
         if type(adapter).probe is _base_probe():
-            return True, "the stored credentials are complete; this channel offers no way to ask", ""
+            return True, Phrase("the stored credentials are complete; this channel offers no way to ask"), ""
         try:
             async with asyncio.timeout(30):
                 answer = await adapter.probe()
         except ChannelError as refused:
             return False, refused.detail or type(refused).__name__, ""
         except TimeoutError:
-            return False, "no answer within 30 s", ""
-    return answer.ok, answer.detail, answer.identity
+            return False, Phrase("no answer within {seconds:g} s", seconds=30), ""
+    return answer.ok, Phrase(answer.detail), answer.identity
 
 
 def _base_probe() -> object:
@@ -266,13 +286,13 @@ def _save(row: "Connection", before: dict[str, Any], theirs: dict[str, Any], *, 
 def _seal(row: "Connection", values: dict[str, Any]) -> None:
     from pydantic import ValidationError
 
-    from hub.cli import options
+    from hub.cli import refusals
     from hub.pipeline.connections import seal_credentials
 
     try:
         seal_credentials(lookup.vault(), row, values)
     except ValidationError as wrong:
-        raise CommandFailed(f"{row.channel}: {options.told(wrong)}") from None
+        raise CommandFailed("{channel}: {faults}", channel=row.channel, faults=refusals.fields(wrong)) from None
 
 
 def _shown(row: "Connection") -> dict[str, object]:
@@ -291,4 +311,5 @@ def _shown(row: "Connection") -> dict[str, object]:
 def _created(values: dict[str, object]) -> str:
     from hub.env import env
 
-    return f"connection {values['name']} is created\n  webhook  {env().site_url}{values['webhook_path']}"
+    address = fields({"webhook": f"{env().site_url}{values['webhook_path']}"})
+    return "\n".join([_("connection {name} is created", name=values["name"]), *address])

@@ -2,11 +2,12 @@
 
 import click
 
+from hub.cli.helping import Group, examples
 from hub.cli.output import Output, with_output
-from hub.cli.root import examples
+from hub.cli.words import _
 
 
-@click.group(epilog=examples("hub db init --superuser-url postgresql://postgres@db.example.org/postgres"))
+@click.group(cls=Group, epilog=examples("hub db init --superuser-url postgresql://postgres@db.example.org/postgres"))
 def command() -> None:
     """Prepare a database."""
 
@@ -25,5 +26,9 @@ def init(output: Output, superuser_url: str | None) -> None:
     name = database.database_name(found)
     output.result(
         {"database": name, "role_prefix": found.db_role_prefix},
-        f"database {name} and the roles {found.db_role_prefix}_* are ready; next: hub migrate",
+        _(
+            "database {name} and the roles {prefix}_* are ready; next: hub migrate",
+            name=name,
+            prefix=found.db_role_prefix,
+        ),
     )

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hub.cli import arguments, audit, lookup
+from hub.cli.helping import Group, examples
 from hub.cli.output import CommandFailed, Output, with_output
-from hub.cli.root import examples
-from hub.cli.terminal import table
+from hub.cli.terminal import State, fields, table
+from hub.cli.words import _
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -20,12 +21,13 @@ BATCH = 500
 
 
 @click.group(
+    cls=Group,
     epilog=examples(
         "hub delivery list --tenant acme --status dead",
         "hub delivery retry 0199… --tenant acme",
         "hub delivery retry --all-dead --tenant acme",
         "hub delivery purge --days 30 --tenant acme",
-    )
+    ),
 )
 def command() -> None:
     """List deliveries, send them again, skip them, and purge dead ones."""
@@ -55,8 +57,9 @@ def list_(
             rows = rows.filter(session_id=lookup.need_uuid(session, "session")) if session else rows
             rows = rows.filter(connection_id=lookup.connection(tenant, named).id) if named else rows
             found = [_shown(one) for one in rows[:limit]]
-    lines = [(one["id"], one["status"], one["attempts"], one["created"][:19], one["detail"]) for one in found]
-    output.result({"deliveries": found}, table(("DELIVERY", "STATUS", "TRIES", "MADE", "DETAIL"), lines, empty="none"))
+    lines = [(one["id"], State(one["status"]), one["attempts"], one["created"][:19], one["detail"]) for one in found]
+    heads = (_("DELIVERY"), _("STATUS"), _("TRIES"), _("MADE"), _("DETAIL"))
+    output.result({"deliveries": found}, table(heads, lines, empty=_("none")))
 
 
 @command.command(epilog=examples("hub delivery show 0199… --tenant acme"))
@@ -74,9 +77,9 @@ def show(output: Output, delivery: str, slug: str) -> None:
         with tenant_scope(tenant.id):
             found = Delivery.objects.filter(id=lookup.need_uuid(delivery, "delivery")).first()
             if found is None:
-                raise CommandFailed(f"tenant {slug!r} has no delivery {delivery}")
+                raise CommandFailed("tenant {slug!r} has no delivery {id}", slug=slug, id=delivery)
             values = {**_shown(found), "part": delivery_part(found)}
-    output.result(values, "\n".join(f"{name:<14}{value}" for name, value in values.items() if value not in ("", None)))
+    output.result(values, "\n".join(fields({**values, "status": State(values["status"])})))
 
 
 @command.command(
@@ -91,7 +94,7 @@ def retry(output: Output, ids: tuple[str, ...], slug: str, all_dead: bool) -> No
     from hub.cli.resending import send_again
 
     sent = send_again(slug, ids, all_dead=all_dead, by=audit.who())
-    output.result({"replayed": sent}, f"{len(sent)} deliveries are due again")
+    output.result({"replayed": sent}, _("{count} deliveries are due again", count=len(sent)))
 
 
 @command.command(epilog=examples("hub delivery skip 0199… --tenant acme"))
@@ -109,7 +112,7 @@ def skip(output: Output, ids: tuple[str, ...], slug: str) -> None:
             skipped = [str(one) for one in wanted if skip_delivery(one, by=audit.who())]
     if not skipped:
         raise CommandFailed("none of these deliveries waits")
-    output.result({"skipped": skipped}, f"{len(skipped)} deliveries are skipped")
+    output.result({"skipped": skipped}, _("{count} deliveries are skipped", count=len(skipped)))
 
 
 @command.command(
@@ -130,9 +133,10 @@ def purge(output: Output, slug: str, days: int, yes: bool) -> None:  # noqa: FBT
         with tenant_scope(tenant.id):
             count = Delivery.objects.filter(status="dead", created__lt=before).count()
             if count:
-                output.confirm(f"delete {count} dead deliveries of {slug} for good?", yes=yes)
+                question = _("delete {count} dead deliveries of {slug} for good?", count=count, slug=slug)
+                output.confirm(question, yes=yes)
         gone = _purge(tenant.id, before, days=days, output=output, total=count) if count else 0
-    output.result({"purged": gone}, f"{gone} dead deliveries are deleted")
+    output.result({"purged": gone}, _("{count} dead deliveries are deleted", count=gone))
 
 
 def _purge(tenant_id: "UUID", before: datetime, *, days: int, output: Output, total: int) -> int:
@@ -143,7 +147,7 @@ def _purge(tenant_id: "UUID", before: datetime, *, days: int, output: Output, to
     from tenants.context import tenant_scope
 
     gone = 0
-    with tenant_scope(tenant_id), output.bar("purge", total=total) as step:
+    with tenant_scope(tenant_id), output.bar(_("purge"), total=total) as step:
         while True:
             with transaction.atomic():
                 page = Delivery.objects.filter(status="dead", created__lt=before).order_by("created")[:BATCH]

@@ -5,22 +5,24 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hub.cli.helping import Command, examples
 from hub.cli.output import EXIT_FAILED, Output, with_output
-from hub.cli.root import examples
-from hub.cli.terminal import bold, dim, paint
+from hub.cli.terminal import State, bold, columns, dim, pad, paint
+from hub.cli.words import _, told
 
 if TYPE_CHECKING:
     from hub.cli.finding import Finding
 
-_MARKS = {"ok": "ok  ", "note": "note", "bad": "BAD "}
+_MARKS = {"ok": State("ok"), "note": State("note"), "bad": State("BAD")}
 
 
 @click.command(
+    cls=Command,
     epilog=examples(
         "hub doctor",
-        "hub doctor --deep                       every sealed cell instead of the newest",
+        ("hub doctor --deep", "every sealed cell instead of the newest"),
         "hub doctor --json | jq '.findings[] | select(.ok | not)'",
-    )
+    ),
 )
 @click.option("--deep", is_flag=True, help="Open every sealed cell of every tenant; takes its time.")
 @with_output
@@ -36,7 +38,7 @@ def command(output: Output, deep: bool) -> None:  # noqa: FBT001 - click's flag
     found = env()
     running = checks.is_running(found)
     findings: list[Finding] = []
-    with database.available(found, purpose="hub doctor"), output.bar("looking", total=checks.ABOUT) as step:
+    with database.available(found, purpose="hub doctor"), output.bar(_("looking"), total=checks.ABOUT) as step:
         for one in checks.examine(found, running=running, everything=deep):
             findings.append(one)
             step(1)
@@ -51,12 +53,15 @@ def _values(one: "Finding") -> dict[str, object]:
 
 
 def _text(findings: "list[Finding]") -> str:
-    width = max(len(one.name) for one in findings)
-    lines = [f"{paint(_MARKS[one.level])}  {one.name:<{width}}  {one.detail}" for one in findings]
-    todo = [one for one in findings if one.remedy]
+    named = [(_(one.name), one) for one in findings]
+    width = max(columns(name) for name, _one in named)
+    mark = max(columns(told(one)) for one in _MARKS.values())
+    lines = [f"{paint(_MARKS[one.level], width=mark)}  {pad(name, width)}  {told(one.detail)}" for name, one in named]
+    todo = [(name, one) for name, one in named if one.remedy]
     if todo:
-        lines += ["", bold("to do")]
-        lines += [f"  {one.name:<{width}}  {one.remedy}" for one in todo]
+        lines += ["", bold(_("to do"))]
+        lines += [f"  {pad(name, width)}  {told(one.remedy)}" for name, one in todo]
     broken = sum(not one.good for one in findings)
-    lines += ["", dim(f"{len(findings)} things looked at, {broken} broken, {len(todo) - broken} to look at")]
+    counted = {"count": len(findings), "broken": broken, "notes": len(todo) - broken}
+    lines += ["", dim(_("{count} things looked at, {broken} broken, {notes} to look at", **counted))]
     return "\n".join(lines)

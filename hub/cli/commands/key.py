@@ -10,9 +10,10 @@ from uuid import UUID
 import click
 
 from hub.cli import arguments, audit, lookup
+from hub.cli.helping import Group, examples
 from hub.cli.output import CommandFailed, Output, with_output
-from hub.cli.root import examples
-from hub.cli.terminal import table
+from hub.cli.terminal import State, table
+from hub.cli.words import Phrase, Words, _
 
 if TYPE_CHECKING:
     from tenants.crypto import Vault
@@ -25,11 +26,12 @@ DEFAULT_SCOPES = ("chat",)
 
 
 @click.group(
+    cls=Group,
     epilog=examples(
         "hub key create --tenant acme --scope chat --scope read --days 90",
         "hub key list --tenant acme",
-        "hub key rotate-master        a new key over everything at rest",
-    )
+        ("hub key rotate-master", "a new key over everything at rest"),
+    ),
 )
 def command() -> None:
     """API keys, and rotation of the keys at rest."""
@@ -66,7 +68,7 @@ def create(output: Output, slug: str, scopes: tuple[str, ...], agent_name: str |
             after = {"scopes": sorted(set(scopes or DEFAULT_SCOPES)), "expires_at": ends}
             _note(tenant.id, "api_key.issued", made.id, label=str(given["name"]), after=after)
     values = {"id": str(made.id), "key": made.key, "scopes": sorted(set(scopes or DEFAULT_SCOPES))}
-    output.result(values, f"{made.key}\n(shown once; keep it)")
+    output.result(values, f"{made.key}\n{_('(shown once; keep it)')}")
 
 
 @command.command("list", epilog=examples("hub key list --tenant acme"))
@@ -81,11 +83,16 @@ def list_(output: Output, slug: str) -> None:
         with tenant_scope(lookup.tenant(slug).id):
             found = [_shown(one) for one in ApiKey.objects.order_by("id")]
     rows = [
-        (one["key"], one["name"], one["state"], " ".join(one["scopes"]), (one["last_used_at"] or "never")[:19])
+        (one["key"], one["name"], State(one["state"]), " ".join(one["scopes"]), _moment(one["last_used_at"]))
         for one in found
     ]
-    heads = ("KEY", "NAME", "STATE", "SCOPES", "LAST USED")
-    output.result({"keys": found}, table(heads, rows, empty=f"no keys yet: hub key create --tenant {slug}"))
+    heads = (_("KEY"), _("NAME"), _("STATE"), _("SCOPES"), _("LAST USED"))
+    empty = _("no keys yet: hub key create --tenant {slug}", slug=slug)
+    output.result({"keys": found}, table(heads, rows, empty=empty))
+
+
+def _moment(text: str | None) -> Words:
+    return text[:19] if text else Phrase("never")
 
 
 @command.command(epilog=examples("hub key revoke Ab3dE6gH --tenant acme"))
@@ -107,13 +114,15 @@ def revoke(output: Output, named: str, slug: str) -> None:
         with tenant_scope(tenant.id):
             found = ApiKey.objects.filter(**({"id": ident} if ident else {"prefix": prefix})).first()
         if found is None:
-            raise CommandFailed(f"tenant {slug!r} has no key {prefix!r}; see: hub key list --tenant {slug}")
+            raise CommandFailed(
+                "tenant {slug!r} has no key {key!r}; see: hub key list --tenant {slug}", slug=slug, key=prefix
+            )
         with tenant_scope(tenant.id), transaction.atomic():
             ended = end(tenant.id, found.id)
             if ended:
                 _note(tenant.id, "api_key.revoked", found.id, label=found.name)
     values = {"id": str(found.id), "revoked": True, "was_valid": ended}
-    output.result(values, f"key hub_{found.prefix}_… is revoked; it stops working within 5 seconds")
+    output.result(values, _("key {key} is revoked; it stops working within 5 seconds", key=f"hub_{found.prefix}_…"))
 
 
 def _note(tenant_id: UUID, action: str, key_id: UUID, *, label: str, after: Mapping[str, Any] | None = None) -> None:
@@ -141,10 +150,10 @@ def rotate_master(output: Output) -> None:
     with lookup.work("hub key rotate-master"):
         count = asyncio.run(_with_pools(_rewrap))
     old = len(env().master_keys()) - 1
-    advice = (
-        "HUB_MASTER_KEY may now hold the first key alone" if old else "HUB_MASTER_KEY holds one key only: no change"
-    )
-    output.result({"rewrapped": count, "old_keys": old}, f"{count} data keys rewrapped; {advice}")
+    done = _("{count} data keys rewrapped; HUB_MASTER_KEY may now hold the first key alone", count=count)
+    if not old:
+        done = _("{count} data keys rewrapped; HUB_MASTER_KEY holds one key only: no change", count=count)
+    output.result({"rewrapped": count, "old_keys": old}, done)
 
 
 def _rotate_embedded(output: Output) -> None:
@@ -154,7 +163,9 @@ def _rotate_embedded(output: Output) -> None:
 
     layout = env().layout
     if (held := folders.holder(layout)) is not None:
-        raise CommandFailed(f"{held[1]} (process {held[0]}) reads with the present key: stop it first")
+        raise CommandFailed(
+            "{purpose} (process {pid}) reads with the present key: stop it first", purpose=Phrase(held[1]), pid=held[0]
+        )
     with lookup.work("hub key rotate-master"):
         # Interrupted earlier, the file still has two keys: finish that change instead of adding a third.
         known = existing_master_keys(layout) or env().master_keys()
@@ -162,9 +173,8 @@ def _rotate_embedded(output: Output) -> None:
             replace_master_keys(layout, secrets.token_bytes(32), *known)
         count = asyncio.run(_with_pools(_rewrap))
         replace_master_keys(layout, existing_master_keys(layout)[0])
-    output.result(
-        {"rewrapped": count, "old_keys": 0}, f"{count} data keys rewrapped under a new {layout.master_key_file}"
-    )
+    done = _("{count} data keys rewrapped under a new {file}", count=count, file=layout.master_key_file)
+    output.result({"rewrapped": count, "old_keys": 0}, done)
 
 
 async def _rewrap(pools: "Pools", vault: "Vault") -> int:
@@ -184,10 +194,12 @@ def rotate(output: Output, slug: str, purpose: str) -> None:
 
         tenant = lookup.tenant(slug)
         key_id = asyncio.run(_with_pools(lambda pools, vault: rotate_tenant(pools, vault, tenant.id, purpose)))  # type: ignore[arg-type]  # click.Choice checked it
-    output.result(
-        {"tenant": slug, "purpose": purpose, "key_id": str(key_id)},
-        f"a new key for {purpose} is used in 60 seconds; then: hub key reseal --tenant {slug} --purpose {purpose}",
+    done = _(
+        "a new key for {purpose} is used in 60 seconds; then: hub key reseal --tenant {slug} --purpose {purpose}",
+        purpose=purpose,
+        slug=slug,
     )
+    output.result({"tenant": slug, "purpose": purpose, "key_id": str(key_id)}, done)
 
 
 @command.command(epilog=examples("hub key reseal --tenant acme --purpose content"))
@@ -201,7 +213,7 @@ def reseal(output: Output, slug: str, purpose: str) -> None:
 
         tenant = lookup.tenant(slug)
         count = asyncio.run(_with_pools(lambda pools, vault: seal_again(pools, vault, tenant.id, purpose)))  # type: ignore[arg-type]  # click.Choice checked it
-    output.result({"tenant": slug, "purpose": purpose, "cells": count}, f"{count} cells sealed again")
+    output.result({"tenant": slug, "purpose": purpose, "cells": count}, _("{count} cells sealed again", count=count))
 
 
 async def _with_pools(work: "Callable[[Pools, Vault], Awaitable[T]]") -> T:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from hub.cli import arguments, lookup
+from hub.cli.helping import Group, examples
 from hub.cli.output import CommandFailed, Output, with_output
-from hub.cli.root import examples
+from hub.cli.terminal import SPEAKERS, safe
+from hub.cli.words import _, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,11 +19,12 @@ if TYPE_CHECKING:
 
 
 @click.group(
+    cls=Group,
     epilog=examples(
         "hub memory show --tenant acme --session 0199…",
         "hub memory export --tenant acme --subject 0199… --to ann.jsonl",
         "hub memory erase --tenant acme --subject 0199…",
-    )
+    ),
 )
 def command() -> None:
     """Show, export and erase what is remembered."""
@@ -43,17 +46,23 @@ def show(output: Output, slug: str, session: str | None, subject: str | None) ->
 
         whose = _named(slug, session, subject)
         vault = lookup.vault()
-        told = list(remembered.summaries(whose, vault))
+        summaries = list(remembered.summaries(whose, vault))
         recent = list(remembered.lines(whose, vault))
-        values = {**remembered.counts(whose), "summary": told, "recent": recent}
-    lines = [f"[{one['first_seq']}–{one['last_seq']}] {one['text']}" for one in told]
-    lines += [f"{one['seq']:>6} {one['speaker'] or one['role']}: {one['text']}" for one in recent]
-    output.result(values, "\n".join(lines) or "nothing is remembered")
+        values = {**remembered.counts(whose), "summary": summaries, "recent": recent}
+    lines = [f"[{one['first_seq']}–{one['last_seq']}] {safe(one['text'])}" for one in summaries]
+    lines += [f"{one['seq']:>6} {_said(one)}" for one in recent]
+    output.result(values, "\n".join(lines) or _("nothing is remembered"))
 
 
 @command.command(epilog=examples("hub memory export --tenant acme --subject 0199… --to ann.jsonl"))
 @_whose
-@click.option("--to", "path", type=click.Path(dir_okay=False, path_type=Path), help="A file; else standard output.")
+@click.option(
+    "--to",
+    "path",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file; else standard output.",
+)
 @with_output
 def export(output: Output, slug: str, session: str | None, subject: str | None, path: Path | None) -> None:
     """Write everything, line by line as JSON, in the clear: for the person it belongs to."""
@@ -65,7 +74,7 @@ def export(output: Output, slug: str, session: str | None, subject: str | None, 
         with path.open("x", encoding="utf-8") as file:
             path.chmod(0o600)
             count = _write(whose, file)
-    output.result({"path": str(path), "records": count}, f"{count} records are in {path}")
+    output.result({"path": str(path), "records": count}, _("{count} records are in {file}", count=count, file=path))
 
 
 @command.command(epilog=examples("hub memory erase --tenant acme --subject 0199… --yes"))
@@ -79,9 +88,14 @@ def erase(output: Output, slug: str, session: str | None, subject: str | None, y
 
         whose = _named(slug, session, subject)
         held = remembered.counts(whose)
-        output.confirm(f"erase {held['lines']} lines and {held['summaries']} summaries for good?", yes=yes)
+        output.confirm(_("erase {lines} lines and {summaries} summaries for good?", **held), yes=yes)
         values = remembered.erase(whose)
-    output.result(values, f"{values['lines']} lines and {values['summaries']} summaries are erased")
+    output.result(values, _("{lines} lines and {summaries} summaries are erased", **values))
+
+
+def _said(line: dict[str, Any]) -> str:
+    speaker = line["speaker"] or told(SPEAKERS.get(line["role"], line["role"]))
+    return safe(_("{name}: {text}", name=speaker, text=line["text"]))
 
 
 def _named(slug: str, session: str | None, subject: str | None) -> "Whose":

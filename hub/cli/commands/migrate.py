@@ -2,11 +2,16 @@
 
 import click
 
+from hub.cli.helping import Command, examples
 from hub.cli.output import Output, with_output
-from hub.cli.root import examples
+from hub.cli.terminal import fields
+from hub.cli.words import _
 
 
-@click.command(epilog=examples("hub migrate", "hub migrate --demo     also a tenant to play with and an administrator"))
+@click.command(
+    cls=Command,
+    epilog=examples("hub migrate", ("hub migrate --demo", "also a tenant to play with and an administrator")),
+)
 @click.option("--demo", is_flag=True, help="Also make the demo tenant and the first administrator.")
 @with_output
 def command(output: Output, demo: bool) -> None:  # noqa: FBT001 - click's flag
@@ -26,6 +31,6 @@ def command(output: Output, demo: bool) -> None:  # noqa: FBT001 - click's flag
             from hub.seed import seed_demo
 
             seeded = seed_demo()
-    lines = [f"{len(applied)} migrations applied" if applied else "the schema is up to date"]
-    lines += [f"  {name:<9} {value}" for name, value in seeded.items()]
+    done = _("{count} migrations applied", count=len(applied)) if applied else _("the schema is up to date")
+    lines = [done, *fields(seeded)]
     output.result({"applied": applied, **({"demo": seeded} if demo else {})}, "\n".join(lines))

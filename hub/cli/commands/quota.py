@@ -3,19 +3,21 @@
 import click
 
 from hub.cli import arguments, audit, lookup
-from hub.cli.limits import UNLIMITED, limit, limit_row, standings
+from hub.cli.helping import Group, examples
+from hub.cli.limits import HEADS, UNLIMITED, limit, limit_row, standings
 from hub.cli.output import CommandFailed, Output, with_output
-from hub.cli.root import examples
 from hub.cli.terminal import table
+from hub.cli.words import _, told
 
 
 @click.group(
+    cls=Group,
     epilog=examples(
         "hub quota list --tenant acme",
         "hub quota set tokens_per_day 2000000 --tenant acme",
         "hub quota set sessions unlimited --tenant acme",
         "hub quota reset sessions --tenant acme",
-    )
+    ),
 )
 def command() -> None:
     """Show limits against use, and let one tenant differ from its plan."""
@@ -29,7 +31,7 @@ def list_(output: Output, slug: str) -> None:
     with lookup.work("hub quota list"):
         found = standings(lookup.tenant(slug).id)
     rows = [limit_row(one) for one in found]
-    output.result({"tenant": slug, "quotas": found}, table(("LIMIT", "USED", "OF", "SHARE", "EXCEPTION"), rows))
+    output.result({"tenant": slug, "quotas": found}, table([told(head) for head in HEADS], rows))
 
 
 @command.command("set", epilog=examples("hub quota set tokens_per_day 2000000 --tenant acme"))
@@ -55,7 +57,7 @@ def _number(text: str) -> int:
     if text == "unlimited":
         return UNLIMITED
     if not text.replace("_", "").isdecimal():
-        raise CommandFailed(f"{text!r} is neither a number nor `unlimited`")
+        raise CommandFailed("{text!r} is neither a number nor `unlimited`", text=text)
     return int(text)
 
 
@@ -69,7 +71,9 @@ def _change(output: Output, slug: str, metric: str, value: int | None) -> None:
         tenant = lookup.tenant(slug)
         before = next((one for one in standings(tenant.id) if one["metric"] == metric), None)
         if before is None:
-            raise CommandFailed(f"there is no limit {metric!r}; see: hub quota list --tenant {slug}")
+            raise CommandFailed(
+                "there is no limit {metric!r}; see: hub quota list --tenant {slug}", metric=metric, slug=slug
+            )
         with tenant_scope(tenant.id), transaction.atomic():
             override(tenant.id, metric, value)
             audit.record(
@@ -80,4 +84,6 @@ def _change(output: Output, slug: str, metric: str, value: int | None) -> None:
                 after={metric: value},
             )
         after = next(one for one in standings(tenant.id) if one["metric"] == metric)
-    output.result({"tenant": slug, **after}, f"{metric} of {slug}: {limit(before['limit'])} → {limit(after['limit'])}")
+    limits = {"before": limit(before["limit"]), "after": limit(after["limit"])}
+    done = _("{metric} of {slug}: {before} → {after}", metric=metric, slug=slug, **limits)
+    output.result({"tenant": slug, **after}, done)

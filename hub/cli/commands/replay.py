@@ -3,12 +3,13 @@
 import click
 
 from hub.cli import arguments, audit, lookup
+from hub.cli.helping import Group, examples
 from hub.cli.output import Output, with_output
-from hub.cli.root import examples
-from hub.cli.terminal import table
+from hub.cli.terminal import State, table
+from hub.cli.words import _
 
 
-@click.group(epilog=examples("hub replay list --tenant acme", "hub replay retry --all-dead --tenant acme"))
+@click.group(cls=Group, epilog=examples("hub replay list --tenant acme", "hub replay retry --all-dead --tenant acme"))
 def command() -> None:
     """List dead and unknown deliveries, and send them again."""
 
@@ -36,9 +37,9 @@ def list_(output: Output, slug: str, status: str | None, limit: int) -> None:
         }
         for one in found
     ]
-    lines = [(row["id"], row["status"], row["attempts"], row["detail"]) for row in rows]
-    heads = ("DELIVERY", "STATUS", "TRIES", "DETAIL")
-    output.result({"deliveries": rows}, table(heads, lines, empty="nothing died and no outcome is unknown"))
+    lines = [(row["id"], State(str(row["status"])), row["attempts"], row["detail"]) for row in rows]
+    heads = (_("DELIVERY"), _("STATUS"), _("TRIES"), _("DETAIL"))
+    output.result({"deliveries": rows}, table(heads, lines, empty=_("nothing died and no outcome is unknown")))
 
 
 @command.command(epilog=examples("hub replay retry 0199… --tenant acme"))
@@ -51,4 +52,4 @@ def retry(output: Output, ids: tuple[str, ...], slug: str, all_dead: bool) -> No
     from hub.cli.resending import send_again
 
     sent = send_again(slug, ids, all_dead=all_dead, by=audit.who())
-    output.result({"replayed": sent}, f"{len(sent)} deliveries are due again")
+    output.result({"replayed": sent}, _("{count} deliveries are due again", count=len(sent)))

@@ -2,12 +2,15 @@
 
 import click
 
+from hub.cli.helping import Command, examples
 from hub.cli.output import Output, with_output
 from hub.cli.roles import ROLES, become, prepare
-from hub.cli.root import examples
+from hub.cli.words import _
 
 
-@click.command(epilog=examples("HUB_BIND=0.0.0.0 PORT=8000 hub run gateway", "HUB_WORKERS=4 hub run worker"))
+@click.command(
+    cls=Command, epilog=examples("HUB_BIND=0.0.0.0 PORT=8000 hub run gateway", "HUB_WORKERS=4 hub run worker")
+)
 @click.argument("role", type=click.Choice(ROLES))
 @with_output
 def command(output: Output, role: str) -> None:
@@ -21,5 +24,5 @@ def command(output: Output, role: str) -> None:
     found = env()
     start = prepare(role, found)
     address = f"{found.bind}:{start.port}"
-    output.result({"role": role, "address": address}, f"{role} on {address}")
+    output.result({"role": role, "address": address}, _("{role} on {address}", role=role, address=address))
     become(start)

@@ -5,20 +5,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hub.cli import arguments, lookup
+from hub.cli.helping import Group, examples
 from hub.cli.output import CommandFailed, Output, with_output
-from hub.cli.root import examples
-from hub.cli.terminal import bold, dim, paint, safe, table
+from hub.cli.terminal import SPEAKERS, State, bold, dim, paint, safe, table
+from hub.cli.words import _, told
 
 if TYPE_CHECKING:
     from hub.models import Message, Session
 
 
 @click.group(
+    cls=Group,
     epilog=examples(
         "hub session list --tenant acme",
         "hub session show 0199… --tenant acme",
         "hub session show 0199… --tenant acme --json | jq -r '.messages[].text'",
-    )
+    ),
 )
 def command() -> None:
     """List conversations and show their transcripts, in the clear."""
@@ -42,11 +44,18 @@ def list_(output: Output, slug: str, named: str | None, limit: int) -> None:
                 rows = rows.filter(connection_id=lookup.connection(tenant, named).id)
             found = [_shown(one) for one in rows[:limit]]
     lines = [
-        (one["id"], one["connection"], one["messages"], one["state"], (one["last_inbound_at"] or "")[:19], one["title"])
+        (
+            one["id"],
+            one["connection"],
+            one["messages"],
+            State(one["state"]),
+            (one["last_inbound_at"] or "")[:19],
+            one["title"],
+        )
         for one in found
     ]
-    heads = ("SESSION", "CONNECTION", "MESSAGES", "STATE", "LAST MESSAGE", "TITLE")
-    output.result({"sessions": found}, table(heads, lines, empty="nobody has written yet"))
+    heads = (_("SESSION"), _("CONNECTION"), _("MESSAGES"), _("STATE"), _("LAST MESSAGE"), _("TITLE"))
+    output.result({"sessions": found}, table(heads, lines, empty=_("nobody has written yet")))
 
 
 @command.command(epilog=examples("hub session show 0199… --tenant acme --limit 200"))
@@ -64,11 +73,13 @@ def show(output: Output, session: str, slug: str, limit: int) -> None:
         with tenant_scope(tenant.id):
             found = Session.objects.select_related("connection").filter(id=lookup.need_uuid(session, "session")).first()
             if found is None:
-                raise CommandFailed(f"tenant {slug!r} has no session {session}; see: hub session list --tenant {slug}")
+                raise CommandFailed(
+                    "tenant {slug!r} has no session {id}; see: hub session list --tenant {slug}", slug=slug, id=session
+                )
             rows = Message.objects.filter(session_id=found.id).order_by("-seq")[:limit]
             messages = [_message(one) for one in reversed(rows)]
             values = {**_shown(found), "messages": messages}
-    head = f"{values['connection']}: {values['title'] or values['id']}"
+    head = safe(_("{name}: {title}", name=values["connection"], title=values["title"] or values["id"]))
     output.result(values, "\n".join([bold(head), *(_line(one) for one in messages)]))
 
 
@@ -106,8 +117,9 @@ def _message(row: "Message") -> dict[str, Any]:
 
 
 def _line(one: dict[str, Any]) -> str:
-    who = click.style(safe(one["name"] or one["role"]), fg="green" if one["role"] == "assistant" else "cyan", bold=True)
-    text = click.style("(cannot be read)", fg="red") if one["text"] is None else safe(one["text"])
-    more = f" [{one['attachments']} files]" if one["attachments"] else ""
-    why = f" {paint(one['status'])} {one['reason']}" if one["status"] == "refused" else ""
+    speaker = safe(one["name"] or told(SPEAKERS.get(one["role"], one["role"])))
+    who = click.style(speaker, fg="green" if one["role"] == "assistant" else "cyan", bold=True)
+    text = click.style(_("(cannot be read)"), fg="red") if one["text"] is None else safe(one["text"])
+    more = f" [{_('{count} files', count=one['attachments'])}]" if one["attachments"] else ""
+    why = f" {paint(State(one['status']))} {one['reason']}" if one["status"] == "refused" else ""
     return f"{dim(one['created'][:19].replace('T', ' '))} {who}{why}{dim(more)}  {text}"

@@ -6,21 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hub.cli.helping import Command, examples
 from hub.cli.output import CommandFailed, Output, with_output
-from hub.cli.root import examples
-from hub.cli.terminal import age, bold, dim, table
+from hub.cli.terminal import State, age, bold, dim, pad, paint, table
+from hub.cli.words import Phrase, Words, _, told
 
 if TYPE_CHECKING:
-    from hub.cli.facts import Facts
+    from hub.cli.facts import Facts, Queues
     from hub.env import Env
 
 
 @click.command(
+    cls=Command,
     epilog=examples(
         "hub status",
-        "hub status --watch                    again each two seconds, until Ctrl-C",
-        "hub status --json | jq .queues.dead   for a monitor",
-    )
+        ("hub status --watch", "again each two seconds, until Ctrl-C"),
+        ("hub status --json | jq .queues.dead", "for a monitor"),
+    ),
 )
 @click.option("--watch", is_flag=True, help="Show it again and again, on a terminal.")
 @click.option("--every", type=click.FloatRange(0.5, 3600), default=2.0, show_default=True, help="Seconds between.")
@@ -39,7 +41,8 @@ def command(output: Output, watch: bool, every: float) -> None:  # noqa: FBT001 
         output.result(values, text)
         if not watch:
             return
-        click.echo(dim(f"\n{time.strftime('%H:%M:%S')}, again in {every:g} s; Ctrl-C ends"))
+        moment = time.strftime("%H:%M:%S")
+        click.echo(dim("\n" + _("{time}, again in {seconds:g} s; Ctrl-C ends", time=moment, seconds=every)))
         time.sleep(every)
 
 
@@ -60,69 +63,79 @@ def _seen() -> tuple[dict[str, Any], str]:
         "address": address,
         "servers": processes.recorded(found.layout),
     }
-    told, why = _facts(found)
-    if told is not None:
-        values |= told.values()
+    facts, why = _facts(found)
+    if facts is not None:
+        values |= facts.values()
     lines = [_head(values)]
-    lines += [dim(f"  {why}")] if why else []
-    lines += _parts(told) if told is not None else []
+    lines += [dim(f"  {told(why)}")] if why else []
+    lines += _parts(facts) if facts is not None else []
     return values, "\n".join(lines)
 
 
-def _facts(found: "Env") -> "tuple[Facts | None, str]":
+def _facts(found: "Env") -> "tuple[Facts | None, Words]":
     import psycopg
 
     from hub.embedded.postgres import accepts_connections
 
     if found.embedded_postgres and not accepts_connections(found.layout):
-        return None, "the database is not running"
+        return None, Phrase("the database is not running")
     from hub.cli import facts
 
     try:
         return facts.gather(found, reason="hub status"), ""
     except psycopg.errors.UndefinedTable:
-        return None, "the database has no schema yet: hub migrate"
+        return None, Phrase("the database has no schema yet: hub migrate")
     except psycopg.Error as error:
-        return None, f"the database does not answer: {' '.join(str(error).split())}"
+        return None, Phrase("the database does not answer: {reason}", reason=" ".join(str(error).split()))
 
 
 def _head(values: dict[str, Any]) -> str:
     where = values["data_dir"]
     if not values["running"]:
-        return bold(f"nothing runs on {where}")
-    lines = [bold(f"{values['purpose']} (process {values['pid']}) on {where}")]
-    lines += [f"  address  {values['address']}"] if values["address"] else []
+        return bold(_("nothing runs on {folder}", folder=where))
+    held = {"purpose": Phrase(values["purpose"]), "pid": values["pid"], "folder": where}
+    lines = [bold(_("{purpose} (process {pid}) on {folder}", **held))]
+    lines += [f"  {pad(_('address'), 11)}{values['address']}"] if values["address"] else []
     for one in values["servers"]:
-        lines.append(
-            f"  {one['name']:<11}process {one['pid']}{'' if one['alive'] else click.style(', gone', fg='red')}"
-        )
+        state = "" if one["alive"] else f", {paint(State('gone'))}"
+        lines.append(f"  {pad(one['name'], 11)}{_('process {pid}', pid=one['pid'])}{state}")
     return "\n".join(lines)
 
 
-def _parts(told: "Facts") -> list[str]:
-    queues = told.queues
+def _parts(facts: "Facts") -> list[str]:
     rows = [
-        (one.role, one.host, one.pid, age(one.up), age(one.seen), "alive" if one.alive else "gone")
-        for one in told.processes
+        (one.role, one.host, one.pid, age(one.up), age(one.seen), State("alive" if one.alive else "gone"))
+        for one in facts.processes
     ]
-    waiting = [
-        ("turns", f"{queues.due} due, {queues.running} running", age(queues.oldest_due) if queues.due else "-"),
-        (
-            "deliveries",
-            f"{queues.pending} pending, {queues.sending} sending, {queues.retry} retry",
-            age(queues.oldest_delivery) if queues.oldest_delivery else "-",
-        ),
-        ("letters", f"{queues.dead} dead, {queues.unknown} unknown", "-"),
-        ("summaries", f"{queues.summaries} waiting, {queues.late_summaries} late", "-"),
-        ("tasks", "not asked" if queues.tasks is None else f"{queues.tasks} waiting", "-"),
-    ]
-    roles = ", ".join(f"{count} {role}" for role, count in told.roles.items()) or "none"
+    roles = ", ".join(f"{count} {role}" for role, count in facts.roles.items()) or _("none")
+    heads = (_("ROLE"), _("HOST"), _("PID"), _("UP"), _("SEEN"), _("STATE"))
     return [
         "",
-        table(("ROLE", "HOST", "PID", "UP", "SEEN", "STATE"), rows, empty=dim("no process shows itself")),
-        dim(f"living: {roles}"),
+        table(heads, rows, empty=dim(_("no process shows itself"))),
+        dim(_("living: {roles}", roles=roles)),
         "",
-        table(("QUEUE", "WAITS", "OLDEST"), waiting),
+        table((_("QUEUE"), _("WAITS"), _("OLDEST")), _waiting(facts.queues)),
         "",
-        dim(", ".join(f"{name} {number}" for name, number in told.versions.items() if number)),
+        dim(", ".join(f"{name} {number}" for name, number in facts.versions.items() if number)),
+    ]
+
+
+def _waiting(queues: "Queues") -> list[tuple[Words, Words, Words]]:
+    """What waits, and since when."""
+    turns = Phrase("{due} due, {running} running", due=queues.due, running=queues.running)
+    deliveries = Phrase(
+        "{pending} pending, {sending} sending, {retry} retry",
+        pending=queues.pending,
+        sending=queues.sending,
+        retry=queues.retry,
+    )
+    letters = Phrase("{dead} dead, {unknown} unknown", dead=queues.dead, unknown=queues.unknown)
+    summaries = Phrase("{count} waiting, {late} late", count=queues.summaries, late=queues.late_summaries)
+    tasks = Phrase("not asked") if queues.tasks is None else Phrase("{count} waiting", count=queues.tasks)
+    return [
+        (Phrase("turns"), turns, age(queues.oldest_due) if queues.due else "-"),
+        (Phrase("deliveries"), deliveries, age(queues.oldest_delivery) if queues.oldest_delivery else "-"),
+        (Phrase("letters"), letters, "-"),
+        (Phrase("summaries"), summaries, "-"),
+        (Phrase("tasks"), tasks, "-"),
     ]

@@ -5,20 +5,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hub.cli import arguments, audit, lookup
+from hub.cli.helping import Group, examples
 from hub.cli.output import Output, with_output
-from hub.cli.root import examples
-from hub.cli.terminal import bold, paint, table
+from hub.cli.terminal import State, bold, paint, table
+from hub.cli.words import _, told
+from hub.phrase import marked
 
 if TYPE_CHECKING:
     from tenants.models import Tenant
 
 
 @click.group(
+    cls=Group,
     epilog=examples(
         "hub tenant create acme --plan professional --zone Europe/Amsterdam",
         "hub tenant list",
         "hub tenant suspend acme",
-    )
+    ),
 )
 def command() -> None:
     """Create, list, show, suspend and resume tenants, and change their plan."""
@@ -55,7 +58,7 @@ def create(output: Output, **given: str) -> None:
         )
         audit.record(made.id, "tenant.created", subject=made, after={"plan": given["plan"]})
         values = _shown(made)
-    output.result(values, f"tenant {made.slug} is created; next: hub agent create NAME --tenant {made.slug}")
+    output.result(values, _("tenant {slug} is created; next: hub agent create NAME --tenant {slug}", slug=made.slug))
 
 
 @command.command("list", epilog=examples("hub tenant list", "hub tenant list --json | jq -r '.tenants[].slug'"))
@@ -68,11 +71,9 @@ def list_(output: Output) -> None:
 
         with ops_scope("hub tenant list"):
             found = [_shown(one) for one in Tenant.objects.select_related("plan").order_by("slug")]
-    rows = [(one["slug"], one["plan"], one["status"], one["name"]) for one in found]
-    output.result(
-        {"tenants": found},
-        table(("SLUG", "PLAN", "STATUS", "NAME"), rows, empty="no tenants yet: hub tenant create SLUG"),
-    )
+    rows = [(one["slug"], one["plan"], State(one["status"]), one["name"]) for one in found]
+    heads = (_("SLUG"), _("PLAN"), _("STATUS"), _("NAME"))
+    output.result({"tenants": found}, table(heads, rows, empty=_("no tenants yet: hub tenant create SLUG")))
 
 
 @command.command(epilog=examples("hub tenant show acme"))
@@ -82,7 +83,7 @@ def show(output: Output, slug: str) -> None:
     """Show a tenant: its plan, its limits against use, and what it has."""
     with lookup.work("hub tenant show"):
         from agents.models import Agent
-        from hub.cli.limits import limit_row, standings
+        from hub.cli.limits import standings
         from hub.models import Connection, Session
         from tenants.context import tenant_scope
         from tenants.models import ApiKey
@@ -98,11 +99,25 @@ def show(output: Output, slug: str) -> None:
         quotas = standings(found.id)
         own = {"zone": found.zone, "language": found.language, "suite": found.suite, "vectors": found.vectors}
         values = {**_shown(found), **own, **has}
-    lines = [bold(f"{found.name} ({slug})"), f"  {found.plan.slug}, {paint(found.status)}, days begin in {found.zone}"]
-    lines += [f"  sealed by {found.suite}, memory {'with' if found.vectors else 'without'} vectors"]
-    lines += ["  " + ", ".join(f"{count} {name}" for name, count in has.items()), ""]
-    lines += [table(("LIMIT", "USED", "OF", "SHARE", "EXCEPTION"), [limit_row(one) for one in quotas])]
-    output.result({**values, "quotas": quotas}, "\n".join(lines))
+    output.result({**values, "quotas": quotas}, _text(found, has, quotas))
+
+
+def _text(tenant: "Tenant", has: dict[str, int], quotas: list[dict[str, Any]]) -> str:
+    from hub.cli.limits import HEADS, limit_row
+
+    status = paint(State(str(tenant.status)))
+    sealed = _("sealed by {suite}, memory without vectors", suite=tenant.suite)
+    if tenant.vectors:
+        sealed = _("sealed by {suite}, memory with vectors", suite=tenant.suite)
+    lines = [
+        bold(_("{name} ({kind})", name=tenant.name, kind=tenant.slug)),
+        "  " + _("{plan}, {status}, days begin in {zone}", plan=tenant.plan.slug, status=status, zone=tenant.zone),
+        f"  {sealed}",
+        "  " + _("{agents} agents, {connections} connections, {sessions} sessions, {keys} keys", **has),
+        "",
+        table([told(head) for head in HEADS], [limit_row(one) for one in quotas]),
+    ]
+    return "\n".join(lines)
 
 
 @command.command(epilog=examples("hub tenant plan acme enterprise"))
@@ -123,7 +138,9 @@ def plan(output: Output, slug: str, plan: str) -> None:
             change_plan(found, plan)
             audit.record(found.id, "tenant.plan_changed", subject=found, before={"plan": before}, after={"plan": plan})
         values = _shown(found)
-    output.result(values, f"tenant {slug} has the plan {plan} now (it was {before})")
+    output.result(
+        values, _("tenant {slug} has the plan {plan} now (it was {before})", slug=slug, plan=plan, before=before)
+    )
 
 
 @command.command(epilog=examples("hub tenant suspend acme --reason 'invoice 1742 is open'"))
@@ -168,8 +185,18 @@ def vectors(output: Output, slug: str, state: str) -> None:
                 was, now = {"vectors": before}, {"vectors": wanted}
                 audit.record(found.id, "tenant.changed", subject=found, before=was, after=now)
         values = {**_shown(found), "vectors": wanted}
-    words = "may store vectors" if wanted else "stores no vectors; what was stored is removed within ten minutes"
-    output.result(values, f"the memory of tenant {slug} {words}")
+    done = _("the memory of tenant {slug} may store vectors", slug=slug)
+    if not wanted:
+        done = _(
+            "the memory of tenant {slug} stores no vectors; what was stored is removed within ten minutes", slug=slug
+        )
+    output.result(values, done)
+
+
+_CHANGED = {
+    "suspended": marked("tenant {slug} is suspended; running processes follow within 5 seconds"),
+    "active": marked("tenant {slug} is active; running processes follow within 5 seconds"),
+}
 
 
 def _change(output: Output, slug: str, *, status: str, reason: str) -> None:
@@ -180,7 +207,7 @@ def _change(output: Output, slug: str, *, status: str, reason: str) -> None:
         found = lookup.tenant(slug)
         set_status(found, status, actor=Actor(audit.who()), reason=reason)
         values = _shown(found)
-    output.result(values, f"tenant {slug} is {status}; running processes follow within 5 seconds")
+    output.result(values, _(_CHANGED[status], slug=slug))
 
 
 def _shown(tenant: "Tenant") -> dict[str, Any]:

@@ -4,17 +4,18 @@ import asyncio
 
 import click
 
+from hub.cli.helping import Command, examples
 from hub.cli.output import Output, with_output
-from hub.cli.root import examples
 
 
 @click.command(
+    cls=Command,
     epilog=examples(
         "hub up",
         "PORT=8080 HUB_BIND=0.0.0.0 hub up",
         "HUB_LLM_BASE_URL=https://… HUB_LLM_API_KEY=… HUB_LLM_MODEL=… hub up",
-        "HUB_ROLE=worker hub up        one part of a hub that is spread over machines",
-    )
+        ("HUB_ROLE=worker hub up", "one part of a hub that is spread over machines"),
+    ),
 )
 @with_output
 def command(output: Output) -> None:
