@@ -304,6 +304,24 @@ def test_a_file_goes_with_a_message(address: str, tmp_path: Path) -> None:
         page.locator(".entry.user .thumb img").wait_for()
 
 
+def test_a_file_with_a_long_name_stays_on_a_phones_screen(address: str, tmp_path: Path) -> None:
+    named = tmp_path / f"{'一份名字很长的报价单-' * 4}with-a-name-that-does-not-end.txt"
+    named.write_text("words")
+    with browsing(viewport={"width": 390, "height": 780}) as page:
+        page.goto(address)
+        page.wait_for_selector(ONLINE)
+        page.set_input_files("#files", [str(named)])
+        page.wait_for_selector(".chip.there")
+        send(page, "[[normal chunks=2]] Here it is.")
+        page.wait_for_selector(DONE)
+        edges = page.locator(".entry.user :is(.body, .file)").evaluate_all(
+            "(parts) => parts.map((part) => part.getBoundingClientRect().right)"
+        )
+        assert len(edges) == 2
+        assert max(edges) <= 390, edges
+        shot(page, "chat-long-name")
+
+
 def test_progress_is_shown_and_a_refused_file_says_so(address: str, tmp_path: Path) -> None:
     (tmp_path / "plan.txt").write_bytes(b"words " * 60_000)
     (tmp_path / "program.exe").write_bytes(b"MZ" + bytes(1000))

@@ -51,7 +51,7 @@ def test_sources_tools_and_replies(house: House, uvicorn_gateway: Gateway) -> No
 
         slowly = "I looked it up and there he was, " * 3
         send(page, f'[[tool name=search_memory args={{"query":"tortoise"}} delay=0.1 text="{slowly}at last."]]')
-        expect(page.locator(".live .step[data-phase=finished]")).to_contain_text("search memory")
+        expect(page.locator(".live .step[data-phase=finished]")).to_contain_text("memory search")
         shot(page, "answer-tool")
         page.locator(DONE, has_text="at last.").wait_for()
 
