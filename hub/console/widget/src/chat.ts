@@ -293,10 +293,10 @@ export class Chat {
     stopped: (frame) => {
       if (!frame.running) this.#log.giveUp();
     },
-    restart: () => this.#log.text("", true),
+    restart: () => this.#log.gap("", true),
     delta: (frame) => this.#log.text(frame.text ?? ""),
     status: (frame) => this.#log.doing(frame),
-    gap: (frame) => this.#log.gap(frame.text ?? ""),
+    gap: (frame) => this.#log.gap(frame.text ?? "", frame.whole === true),
     missed: (frame) => this.#log.dropTo(frame.after ?? 0),
     history: (frame) => this.#log.page(frame.messages ?? [], frame.more ?? false),
     read: (frame) => {

@@ -430,10 +430,12 @@ export class Log {
     step.firstChild!.replaceWith(icon(phase === "finished" ? "done" : phase === "failed" ? "warn" : "busy", 14));
   }
 
-  gap(text: string): void {
+  // All that is known of the answer; what is missing, if anything is, comes with the stored one.
+  gap(text: string, whole: boolean): void {
     this.text(text, true);
     const live = this.#live!;
-    if (!live.node.querySelector(".gap")) live.body.before(h("p", "gap", this.words.say("gap")));
+    if (whole) live.node.querySelector(".gap")?.remove();
+    else if (!live.node.querySelector(".gap")) live.body.before(h("p", "gap", this.words.say("gap")));
   }
 
   #drawLive(): void {
