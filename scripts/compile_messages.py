@@ -1,33 +1,41 @@
 """Compile hub/locale/*/LC_MESSAGES/django.po to .mo without gettext's tools: `python scripts/compile_messages.py`.
 
-`--check` only says whether the committed files are up to date. Plural forms and contexts are not used here and refused.
+`--check` only says whether the committed files are up to date.
 """
 
 import ast
+import re
 import struct
 import sys
 from pathlib import Path
 
+_PARTS = re.compile(r"msgctxt|msgid|msgid_plural|msgstr(\[\d\])?")
 LOCALE = Path(__file__).resolve().parent.parent / "hub" / "locale"
 
 
 def read(path: Path) -> dict[str, str]:
-    """The translated messages of a catalogue; fuzzy and empty ones are left out, as gettext does."""
+    """The translated messages of a catalogue as gettext keys them; fuzzy and empty ones are left out, as it does."""
     found: dict[str, str] = {}
     for entry in path.read_text(encoding="utf-8").split("\n\n"):
         lines = [line for line in entry.splitlines() if not line.startswith("#")]
         fuzzy = any(line.startswith("#,") and "fuzzy" in line for line in entry.splitlines())
-        parts = {"msgid": "", "msgstr": ""}
+        parts: dict[str, str] = {}
         name = ""
         for line in lines:
             if not line.startswith('"'):
                 name, _, line = line.partition(" ")  # noqa: PLW2901
-            if name not in parts:
+            if not _PARTS.fullmatch(name):
                 raise ValueError(f"{path}: {name} is not supported")
-            parts[name] += ast.literal_eval(line)
-        if lines and parts["msgstr"] and (not fuzzy or not parts["msgid"]):
-            found[parts["msgid"]] = parts["msgstr"]
+            parts[name] = parts.get(name, "") + ast.literal_eval(line)
+        said = [text for name, text in sorted(parts.items()) if name.startswith("msgstr")]
+        if lines and all(said) and (not fuzzy or not parts["msgid"]):
+            found[_key(parts)] = "\0".join(said)
     return found
+
+
+def _key(parts: dict[str, str]) -> str:
+    key = "\0".join(parts[name] for name in ("msgid", "msgid_plural") if name in parts)
+    return f"{parts['msgctxt']}\4{key}" if "msgctxt" in parts else key
 
 
 def pack(messages: dict[str, str]) -> bytes:
