@@ -67,6 +67,11 @@ function tenantSwitch(input) {
   });
 }
 document.addEventListener("DOMContentLoaded", () => {
+  // On a phone the columns' names stand before their values: written as they are in the head of the table.
+  for (const cell of document.querySelectorAll("#result_list [data-label]")) {
+    const name = cell.dataset.label;
+    cell.dataset.label = name.charAt(0).toUpperCase() + name.slice(1);
+  }
   const input = document.getElementById("tenant-choice");
   if (input) tenantSwitch(input);
 });
