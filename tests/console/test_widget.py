@@ -23,6 +23,7 @@ import pytest
 
 from tests.console.test_chat_page import NO_SOCKETS
 from tests.edges.conftest import folder, gateways, house, model_url, running, uvicorn_gateway  # noqa: F401 (fixtures)
+from tests.support.axe import serious
 from tests.support.browser import browsing, chromium
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parent.parent.parent
 WIDGET = ROOT / "hub" / "static" / "chat" / "widget.js"
-AXE = ROOT / "hub" / "console" / "widget" / "node_modules" / "axe-core" / "axe.min.js"
 MOST_BYTES = 35_000
 SHOTS = os.environ.get("SHOTS", "")
 DONE = ".entry.assistant:not(.live)"
@@ -493,8 +493,6 @@ def _talked(connection: Any, until: int) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(house: House, uvicorn_gateway: Gateway, scheme: str) -> None:  # noqa: F811
-    if not AXE.exists():
-        pytest.skip("axe-core is not installed: npm ci in hub/console/widget")
     chromium()
     public_id = house.connect("web", origins=("*",), suggestions="One?\nTwo?", form="email*: Your e-mail")
     with site(uvicorn_gateway.url, public_id) as shop, browsing(color_scheme=scheme, bypass_csp=True) as page:
@@ -511,19 +509,6 @@ def test_axe_finds_nothing_serious(house: House, uvicorn_gateway: Gateway, schem
         page.click("#launcher")
         page.wait_for_selector(ONLINE)
         assert serious(page) == []
-
-
-def serious(page: Any) -> list[str]:
-    """What axe calls serious or critical, once nothing moves any more."""
-    page.add_script_tag(path=str(AXE))
-    page.wait_for_timeout(500)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [
-        f"{rule['id']}: {node['target']} {node.get('failureSummary', '')}"
-        for rule in found["violations"]
-        if rule["impact"] in ("serious", "critical")
-        for node in rule["nodes"]
-    ]
 
 
 # ---- a gateway that dies ----

@@ -72,6 +72,9 @@ document.addEventListener("DOMContentLoaded", () => {
     const name = cell.dataset.label;
     cell.dataset.label = name.charAt(0).toUpperCase() + name.slice(1);
   }
+  // The theme says nowhere what is its head and what its content.
+  document.getElementById("header-inner")?.setAttribute("role", "banner");
+  document.getElementById("content")?.setAttribute("role", "main");
   const input = document.getElementById("tenant-choice");
   if (input) tenantSwitch(input);
 });
