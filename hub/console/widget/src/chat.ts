@@ -140,9 +140,11 @@ export class Chat {
   }
 
   unavailable(text: string): void {
-    this.panel.notice(text, { tone: "bad" });
+    this.panel.notice(this.#log.isEmpty ? "" : text, { tone: "bad" });
     this.panel.state("closed");
+    this.panel.close(text);
     this.#composer.enable(false);
+    this.#composer.node.hidden = this.#log.isEmpty;
     this.panel.empty.hidden = !this.#log.isEmpty;
   }
 

@@ -124,6 +124,11 @@ export class Panel {
     this.#state.lastElementChild!.textContent = [who, words.knows(state) && words.say(state)].filter(Boolean).join(" · ");
   }
 
+  // Instead of a greeting: why nobody can be asked here.
+  close(text: string): void {
+    this.#welcome.replaceChildren(h("div", { class: "face huge", "aria-hidden": "true" }, icon("chat", 20)), h("h2", {}, text));
+  }
+
   session(begun: boolean): void {
     this.#anew.hidden = !begun;
   }
