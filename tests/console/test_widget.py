@@ -199,6 +199,7 @@ def test_the_page_speaks_with_the_widget(house: House, uvicorn_gateway: Gateway)
         )
         page.evaluate("hubChat.open()")
         page.wait_for_selector(ONLINE)
+        assert page.locator(".frame.left").count() == 1  # the connection's own corner came with the line
         assert page.locator("#text").get_attribute("placeholder") == "输入消息"
         page.evaluate("hubChat.send('[[normal chunks=3 first_delay=0.4]]')")
         page.locator(".live").wait_for()
@@ -433,9 +434,12 @@ def test_what_is_written_while_away_is_kept_over_a_reload(address: str) -> None:
 def test_the_form_before_the_first_message(house: House, uvicorn_gateway: Gateway) -> None:  # noqa: F811
     chromium()
     public_id = house.connect("web", form="email*: Your e-mail\ntopic(Sales|Support): About")
-    with browsing() as page:
+    with browsing(viewport={"width": 900, "height": 420}) as page:
         page.goto(f"{uvicorn_gateway.url}/chat/{public_id}")
         page.wait_for_selector("#ask")
+        page.wait_for_selector(ONLINE)
+        places = page.locator("#log").evaluate("(log) => [log.scrollHeight > log.clientHeight, log.scrollTop]")
+        assert places == [True, 0]  # what does not fit is read from its beginning
         shot(page, "chat-form")
         assert page.locator("#composer").is_hidden()
         page.fill("#ask [name=email]", "ada@example.org")

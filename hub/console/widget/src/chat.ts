@@ -29,6 +29,8 @@ export interface Around {
   base: string;
   publicId: string;
   words: Words;
+  // What the page itself has set, which goes before what the tenant has, whenever that is told.
+  given(): Partial<Settings>;
   page: boolean;
   // Whose visitor this is, where another site has opened the page: its conversation is kept apart from the page's own.
   opener: string;
@@ -132,7 +134,7 @@ export class Chat {
 
   // How the tenant wants it to look.
   apply(settings: Partial<Settings>): void {
-    this.#settings = { ...this.#settings, ...settings };
+    this.#settings = { ...this.#settings, ...settings, ...this.around.given() };
     this.panel.paint(this.#settings);
     this.#composer.uploads = this.#settings.uploads;
     this.around.painted(this.#settings);

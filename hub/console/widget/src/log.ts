@@ -514,12 +514,13 @@ export class Log {
 
   toEnd(smooth = false): void {
     this.#follows = true;
+    if (this.isEmpty) return; // a greeting is read from its beginning
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.#scroller.scrollTo({ top: this.#scroller.scrollHeight, behavior: smooth && !calm ? "smooth" : "instant" });
   }
 
   #follow(): void {
-    if (this.#follows) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    if (this.#follows && !this.isEmpty) this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }
 
   #scrolled(): void {
