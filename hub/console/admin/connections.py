@@ -100,6 +100,7 @@ class ConnectionAdmin(ConsoleAdmin):
             "connection": row,
             "address": address,
             "chat_address": _chat_address(row, kind),
+            "snippet": _snippet(row),
             "help_steps": steps(kind, address),
             "health": health_of(row),
             "asked": Asked(**asked) if asked else None,
@@ -273,6 +274,13 @@ def _chat_address(row: Connection, kind: AdapterType) -> str:
     if not kind.capabilities.pull or kind.capabilities.machine:
         return ""
     return f"{settings.HUB_PUBLIC_URL}{reverse('chat-of', args=[row.public_id])}"
+
+
+def _snippet(row: Connection) -> str:
+    """The line that brings the chat onto a page."""
+    return (
+        f'<script src="{settings.HUB_PUBLIC_URL}{reverse("widget")}" data-connection="{row.public_id}" defer></script>'
+    )
 
 
 def _key(row: Connection) -> str:
