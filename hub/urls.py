@@ -9,6 +9,8 @@ from hub.console.admin import site
 from hub.console.chat_page import chat_page, widget
 from hub.edges.operator_files import stored_file
 
+handler500 = "hub.console.broken.broken"
+
 urlpatterns = [
     path("", chat_page, name="chat"),
     path("chat/<str:public_id>", chat_page, name="chat-of"),

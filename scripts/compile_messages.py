@@ -1,39 +1,43 @@
 """Compile the .po files to .mo without gettext's tools: `python scripts/compile_messages.py`.
 
 The console's are in hub/locale, the command's in hub/cli/locale. `--check` only says whether the committed files are up
-to date. Contexts are not used here and refused.
+to date.
 """
 
 import ast
+import re
 import struct
 import sys
 from pathlib import Path
 
+_PARTS = re.compile(r"msgctxt|msgid|msgid_plural|msgstr(\[\d\])?")
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = (ROOT / "hub" / "locale", ROOT / "hub" / "cli" / "locale")
 
 
 def read(path: Path) -> dict[str, str]:
-    """The translated messages of a catalogue; fuzzy and empty ones are left out, as gettext does.
-
-    One with a plural is found under both of its texts, parted by a zero byte, and has one form: Chinese needs no more.
-    """
+    """The translated messages of a catalogue as gettext keys them; fuzzy and empty ones are left out, as it does."""
     found: dict[str, str] = {}
     for entry in path.read_text(encoding="utf-8").split("\n\n"):
         lines = [line for line in entry.splitlines() if not line.startswith("#")]
         fuzzy = any(line.startswith("#,") and "fuzzy" in line for line in entry.splitlines())
-        parts = {"msgid": "", "msgid_plural": "", "msgstr": "", "msgstr[0]": ""}
+        parts: dict[str, str] = {}
         name = ""
         for line in lines:
             if not line.startswith('"'):
                 name, _, line = line.partition(" ")  # noqa: PLW2901
-            if name not in parts:
+            if not _PARTS.fullmatch(name):
                 raise ValueError(f"{path}: {name} is not supported")
-            parts[name] += ast.literal_eval(line)
-        plural, said = parts["msgid_plural"], parts["msgstr"] or parts["msgstr[0]"]
-        if lines and said and (not fuzzy or not parts["msgid"]):
-            found[f"{parts['msgid']}\0{plural}" if plural else parts["msgid"]] = said
+            parts[name] = parts.get(name, "") + ast.literal_eval(line)
+        said = [text for name, text in sorted(parts.items()) if name.startswith("msgstr")]
+        if lines and all(said) and (not fuzzy or not parts["msgid"]):
+            found[_key(parts)] = "\0".join(said)
     return found
+
+
+def _key(parts: dict[str, str]) -> str:
+    key = "\0".join(parts[name] for name in ("msgid", "msgid_plural") if name in parts)
+    return f"{parts['msgctxt']}\4{key}" if "msgctxt" in parts else key
 
 
 def pack(messages: dict[str, str]) -> bytes:

@@ -10,6 +10,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from tenants.ids import uuid7
 from tenants.owned import TenantOwned
@@ -263,7 +264,7 @@ class Member(TenantOwned):
     class Role(models.TextChoices):
         """Owners manage keys and members, operators talk and configure, viewers read."""
 
-        OWNER = "owner", _("owner")
+        OWNER = "owner", pgettext_lazy("of a tenant", "owner")
         OPERATOR = "operator", _("operator")
         VIEWER = "viewer", _("viewer")
 
@@ -280,7 +281,7 @@ class Member(TenantOwned):
         constraints = [models.UniqueConstraint(fields=["tenant", "user"], name="member_tenant_user_key")]
 
     def __str__(self) -> str:
-        return f"{self.user_id} {self.role}"
+        return self.user.get_username()
 
 
 class AuditColumns(models.Model):

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from django.db.models import F, FloatField
 from django.db.models.functions import Cast, Coalesce
-from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
+from hub.console.drawing import size
 from hub.console.words import METRICS
 from tenants.members import Seat
 from tenants.models import Metric, Quota, Tenant
@@ -54,4 +54,4 @@ def _alert(row: Any) -> Alert:
 
 
 def _amount(row: Any, value: int) -> str:
-    return filesizeformat(value) if row.metric == Metric.STORAGE_BYTES else f"{value:,}"
+    return size(value) if row.metric == Metric.STORAGE_BYTES else f"{value:,}"

@@ -9,12 +9,16 @@ from django.contrib.admin.utils import flatten
 from django.db import models
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.utils import formats
 from django.utils.functional import cached_property
 from django.utils.text import capfirst
+from django.utils.timezone import localtime
 from django.utils.translation import gettext_lazy as _
 from unfold import paginator
 from unfold.admin import ModelAdmin
 
+from hub.console.decorators import display
+from hub.console.drawing import DASH
 from hub.console.keyset import KeysetChangeList
 from hub.console.site import site
 from hub.console.tenancy import seat
@@ -56,9 +60,13 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
     platform: ClassVar[bool] = False
     """Belongs to no tenant, so it may be changed while all tenants are in view."""
     list_defer: ClassVar[Sequence[str]] = ()
+    intro: ClassVar[Any] = ""
+    """What the list is about, in a sentence above it."""
 
     list_per_page = 50
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    empty_value_display = DASH
     paginator = InfinitePaginator
     list_disable_select_all = True
     list_filter_sheet = False
@@ -74,6 +82,10 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
 
     def fetched(self, request: HttpRequest, rows: Sequence[Any]) -> None:
         """Called with the rows of a page, for what a list shows of other tables: one query for all of them."""
+
+    def page_title(self, row: Any) -> str:
+        """What the page of a row is called in its heading."""
+        return str(row)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Shown to whoever may look."""
@@ -110,7 +122,12 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]
     def get_list_display(self, request: HttpRequest) -> list[str]:
         """With the tenant in front while all of them are in view."""
         columns = list(super().get_list_display(request))
-        return [columns[0], "tenant", *columns[1:]] if self.is_owned and not _in_tenant(request) else columns
+        return [columns[0], "whose", *columns[1:]] if self.is_owned and not _in_tenant(request) else columns
+
+    @display(description=_("tenant"))
+    def whose(self, obj: Any) -> str:
+        """The tenant that a row belongs to."""
+        return str(obj.tenant.name)
 
     def get_list_select_related(self, request: HttpRequest) -> Sequence[str]:
         """With the tenant, where it is shown."""
@@ -154,6 +171,14 @@ class ReadOnlyAdmin(ConsoleAdmin):
             for field in self.opts.fields
             if not isinstance(field, models.BinaryField) and field.name != "tenant" and _is_plain(field)
         ]
+
+    def page_title(self, row: Any) -> str:
+        """When it was made: what the hub writes has no name."""
+        made = getattr(row, "created", None) or getattr(row, "created_at", None)
+        if not made:
+            return str(row)
+        this_year = localtime(made).year == localtime().year
+        return formats.date_format(localtime(made), "m-d H:i:s" if this_year else "Y-m-d H:i:s")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Sequence[Any]:
         """All of them, out of their rows."""

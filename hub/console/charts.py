@@ -52,7 +52,8 @@ class Chart:
     columns: Sequence[Box]
     ticks: Sequence[str]
     """From the top to zero."""
-    labels: Sequence[str]
+    labels: Sequence[tuple[str, float]]
+    """Of some columns, the newest among them: the text and the place of the column's middle in hundredths."""
     rows: Sequence[tuple[str, Sequence[str]]]
     """For the table: a step's label and its values as text."""
 
@@ -150,8 +151,6 @@ def _chart(
         Box(round(step * n, 1), 0, round(step, 1), HEIGHT, hint=_hint(label, lines, texts))
         for n, (label, texts) in enumerate(rows)
     ]
-    most = LABELS if max(map(len, labels), default=0) <= SHORT else FEWER
-    every = max(1, math.ceil(len(labels) / most))
     return Chart(
         title=title,
         caption=caption,
@@ -161,9 +160,17 @@ def _chart(
         dots=dots,
         columns=columns,
         ticks=[show(top), show(top / 2), show(0)],
-        labels=list(labels[::every]),
+        labels=_axis(labels),
         rows=rows,
     )
+
+
+def _axis(labels: Sequence[str]) -> list[tuple[str, float]]:
+    """Every so many, counted from the newest."""
+    most = LABELS if max(map(len, labels), default=0) <= SHORT else FEWER
+    every = max(1, math.ceil(len(labels) / most))
+    places = range(len(labels) - 1, -1, -every)
+    return [(labels[place], round((place + 0.5) / len(labels) * 100, 1)) for place in reversed(places)]
 
 
 def _hint(label: str, lines: Sequence[Line], texts: Sequence[str]) -> str:

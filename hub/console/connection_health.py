@@ -29,18 +29,20 @@ class Health:
 
 
 def health_of(row: Connection) -> Health:
-    """Look at the newest thousand sessions, deliveries and events of the tenant."""
+    """Look at the newest thousand sessions, deliveries and events of the tenant; events repeat no error."""
     # The tenant is said even where its scope says it: over all tenants its index must be found.
     mine = {"tenant_id": row.tenant_id}
     newest: Any = Delivery.objects.filter(**mine).order_by("-created").defer("address", "part", "platform_extra")
     deliveries = [one for one in newest[:LOOKED] if one.connection_id == row.id]
     happened: Any = Event.objects.filter(**mine).order_by("-created")
-    events = [one for one in happened[:LOOKED] if one.connection_id == row.id]
+    errors = [one for one in deliveries if one.status in WRONG][:SHOWN]
+    shown = {one.id for one in errors}
+    events = [one for one in happened[:LOOKED] if one.connection_id == row.id and one.delivery_id not in shown]
     return Health(
         last_inbound=_last_inbound(row),
         last_sent=next((one.sent_at for one in deliveries if one.status == DeliveryStatus.SENT), None),
         failing_since=_failing_since(deliveries),
-        errors=[one for one in deliveries if one.status in WRONG][:SHOWN],
+        errors=errors,
         events=events[:SHOWN],
     )
 

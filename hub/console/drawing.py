@@ -67,9 +67,9 @@ def small_bar(name: object, used: int, limit: int, *, alert_at: float) -> SafeSt
     )
 
 
-def limit_text(value: int) -> str:
+def limit_text(value: int, show: Callable[[int], str] = whole) -> str:
     """A limit as people read it."""
-    return "∞" if value == UNLIMITED else f"{value:,}"
+    return "∞" if value == UNLIMITED else show(value)
 
 
 def badge(tone: str, text: object) -> SafeString:
@@ -92,7 +92,10 @@ def link(model: str, ident: UUID | None, text: str = "") -> SafeString | str:
     if ident is None:
         return DASH
     return format_html(
-        '<a class="row-link" href="{}">{}</a>', reverse(f"admin:{model}_change", args=[ident]), text or short(ident)
+        '<a class="row-link" href="{}" title="{}">{}</a>',
+        reverse(f"admin:{model}_change", args=[ident]),
+        text or ident,
+        text or short(ident),
     )
 
 

@@ -41,7 +41,7 @@ def workflow_graph(name: str, *, taken: Mapping[str, int] | None = None) -> Safe
     drawn = format_html_join("", "{}", ((_drawn(edge, places, number),) for number, edge in enumerate(edges)))
     nodes = format_html_join("", "{}", ((_node(step, place, taken or {}),) for step, place in places.items()))
     return format_html(
-        '<div class="graph"><svg viewBox="0 0 {} {}" width="{}" role="img" aria-label="{}"><defs>'
+        '<div class="graph" tabindex="0"><svg viewBox="0 0 {} {}" width="{}" role="img" aria-label="{}"><defs>'
         '<marker id="g-head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
         '<path class="g-head" d="M0 0 8 4 0 8z"/></marker></defs>{}{}</svg></div>',
         right,

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from hub.console.alerts import near_limits
 from hub.console.charts import Chart, Line, bars, curves
@@ -111,7 +112,11 @@ def tiles(found: Series) -> list[Tile]:
     received = _("%(replies)s answered") % {"replies": f"{total.replies:,}"}
     refused = _("%(count)s refused") % {"count": f"{total.refused:,}"}
     tokens = _("%(into)s in, %(out)s out") % {"into": compact(total.input_tokens), "out": compact(total.output_tokens)}
-    failed = _("%(turns)s turns failed, %(dead)s deliveries dead") % {"turns": total.failed, "dead": total.dead}
+    wrongs = (
+        (total.failed, ngettext("%(count)s turn failed", "%(count)s turns failed", total.failed)),
+        (total.dead, ngettext("%(count)s delivery dead", "%(count)s deliveries dead", total.dead)),
+    )
+    failed = " · ".join(words % {"count": f"{count:,}"} for count, words in wrongs if count)
     each = _("%(cost)s per turn") % {"cost": money(total.cost / total.turns)} if total.cost and total.turns else ""
     if not total.errors:
         failed = _("none")
@@ -119,12 +124,16 @@ def tiles(found: Series) -> list[Tile]:
     return [
         Tile(_("Messages"), f"{total.received:,}", received, *_move(total.received, before.received)),
         Tile(_("Turns"), f"{total.turns:,}", refused if total.refused else "", *_move(total.turns, before.turns)),
-        Tile(_("First word"), duration(first[0]), _("95%% within %(time)s") % {"time": duration(first[1])}),
-        Tile(_("Whole answer"), duration(entire[0]), _("95%% within %(time)s") % {"time": duration(entire[1])}),
+        Tile(_("First word"), duration(first[0]), _within(first[1])),
+        Tile(_("Whole answer"), duration(entire[0]), _within(entire[1])),
         Tile(_("Errors"), percent(total.error_share), failed, tone=wrong),
         Tile(_("Tokens"), compact(total.tokens), tokens, *_move(total.tokens, before.tokens)),
         Tile(_("Cost"), money(total.cost), each),
     ]
+
+
+def _within(seconds: float | None) -> str:
+    return "" if seconds is None else _("95%% within %(time)s") % {"time": duration(seconds)}
 
 
 def _move(now: int, before: int) -> tuple[str, str]:

@@ -1,11 +1,9 @@
 """The admin's site: who may enter, how its pages are grouped, and the tenant switcher in its header."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.forms import AuthenticationForm
-from django.core.exceptions import ValidationError
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -69,12 +67,16 @@ GROUPS: tuple[Group, ...] = (
 class LoginForm(UnfoldLogin):  # type: ignore[misc]  # unfold carries no types
     """Lets members in beside platform staff."""
 
+    error_messages: ClassVar[dict[str, Any]] = {
+        **AuthenticationForm.error_messages,
+        "invalid_login": _("There is no such account with this password. Mind capital and small letters."),
+    }
+
     def confirm_login_allowed(self, user: Any) -> None:
         """Refuse people who are neither, in the words that a wrong password gets."""
         AuthenticationForm.confirm_login_allowed(self, user)
         if not user.is_staff and not memberships(user.pk):
-            message = AdminAuthenticationForm.error_messages["invalid_login"]
-            raise ValidationError(message, code="invalid_login", params={"username": self.username_field.verbose_name})
+            raise self.get_invalid_login_error()
 
 
 class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
@@ -123,6 +125,11 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
             "title": _("Overview"),
         }
         return super().index(request, context)
+
+    def app_index(self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None) -> Any:
+        """Django's page of a package's models: the menu has them, so it leads to the start page."""
+        del request, app_label, extra_context
+        return HttpResponseRedirect(reverse("admin:index"))
 
     def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
         """The groups with what this user may see."""

@@ -229,6 +229,8 @@ def _chat(request: HttpRequest) -> HttpResponse | dict[str, Any]:
     address = f"{settings.HUB_PUBLIC_URL}/chat/{row.public_id}" if row is not None else ""
     lasted = duration((turn.finished_at - turn.created).total_seconds()) if turn and turn.finished_at else ""
     local = reverse("chat-of", args=[row.public_id]) if row is not None else ""
+    if request.GET.get("part") == "answer":
+        return TemplateResponse(request, "console/start/answered.html", {"turn": turn, "lasted": lasted})
     return {"row": row, "address": address, "local": local, "turn": turn, "lasted": lasted, "agent": agent}
 
 

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from hub.console.drawing import DASH
-from hub.console.words import ACTIONS, FIELDS
+from hub.console.words import ACTIONS, FIELDS, STATES
 
 
 def action_name(action: str) -> str:
@@ -55,4 +55,6 @@ def _value(value: Any) -> str:
         return DASH
     if isinstance(value, bool):
         return _("yes") if value else _("no")
-    return f"{value:,}" if isinstance(value, int) else str(value)[:120]
+    if isinstance(value, list):
+        return ", ".join(str(FIELDS.get(one, one)) for one in value)
+    return f"{value:,}" if isinstance(value, int) else str(STATES.get(value, value))[:120]

@@ -14,6 +14,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from hub.circuits import told_circuits
+from hub.console.words import PROCESSES
 from tenants.redis import connect_sync
 
 ALIVE_SECONDS: Final = 30
@@ -65,7 +66,7 @@ def _due(tenant_id: UUID | None) -> Vital:
     if not count:
         return Vital(name, "good", _("none waits"))
     tone = "bad" if age > VERY_LATE_SECONDS else "warn" if age > LATE_SECONDS else "good"
-    text = _("%(count)s wait, the oldest for %(age).0f s") % {"count": f"{count:,}", "age": age}
+    text = _("%(count)s waiting, the oldest for %(age).0f s") % {"count": f"{count:,}", "age": age}
     remedy = "" if tone == "good" else _("Runners are busy or gone: look at the processes and the tenants' limits.")
     return Vital(name, tone, text, remedy)
 
@@ -77,7 +78,7 @@ def _workers() -> list[Vital]:
         rows = cursor.fetchall()
     if not rows:
         return [Vital(_("Processes"), "bad", _("no runner is alive"), _("Start one: hub up, or HUB_ROLE=runner."))]
-    return [Vital(_("Processes"), "good", ", ".join(f"{count} × {role}" for role, count in rows))]
+    return [Vital(_("Processes"), "good", ", ".join(f"{count} × {PROCESSES.get(role, role)}" for role, count in rows))]
 
 
 @lru_cache(maxsize=1)

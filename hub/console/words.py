@@ -4,9 +4,11 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
+from hub.models import ConnectionStatus, DeliveryStatus, TurnStatus
 from tenants.models import Metric
 
-METRICS = {metric: metric.label for metric in Metric}
+METRICS = {**{metric: metric.label for metric in Metric}, Metric.STORAGE_BYTES: _("storage")}
+"""Where amounts are shown with their unit; forms, which take plain numbers, keep the label that names it."""
 
 CONNECTION_STATUS = {
     "active": ("good", _("active")),
@@ -14,12 +16,73 @@ CONNECTION_STATUS = {
     "disabled": ("bad", _("disabled")),
 }
 
+STATES = {str(key): word for kind in (ConnectionStatus, TurnStatus, DeliveryStatus) for key, word in kind.choices}
+"""What states are called where a change of them is told."""
+
 CHANNELS = {
     "api": _("HTTP API"),
     "web": _("Web chat"),
     "webhook": _("Generic signed webhook"),
 }
 """Channels whose names are words; brands are called as they call themselves."""
+
+ROLES = {
+    "user": _("person"),
+    "assistant": _("agent"),
+    "system": _("system"),
+    "tool": _("tool"),
+}
+"""Who said something."""
+
+TOOLS = {
+    "current_time": _("know what day and what time it is"),
+    "offer_replies": _("offer a few short answers to tap"),
+    "search_memory": _("search what was said in earlier conversations"),
+}
+"""What the tools that every hub has are good for; models read other words."""
+
+EFFECTS = {
+    "none": _("none"),
+    "idempotent": _("may be repeated"),
+    "once": _("once only"),
+}
+"""What a tool does to the world."""
+
+REFUSALS = {
+    "sessions": _("the conversations of 30 days are used up"),
+    "tokens_per_day": _("the tokens of the day are used up"),
+    "suspended": _("the tenant is suspended"),
+    "blocked": _("blocked"),
+    "superseded": _("said anew"),
+    "posted": _("written beside the agent"),
+}
+"""Why a message was not given to the agent."""
+
+KINDS = {
+    "reply": _("an answer"),
+    "retry": _("a failed try"),
+    "summary": _("a summary"),
+    "title": _("a title"),
+    "embedding": _("an embedding"),
+}
+"""What a model was asked for."""
+
+PURPOSES = {
+    "content": _("content of conversations"),
+    "credentials": _("credentials"),
+    "memory": _("memory"),
+    "index": _("search index"),
+}
+"""What data keys are for."""
+
+PROCESSES = {
+    "all": _("everything in one"),
+    "gateway": _("gateway"),
+    "runner": _("runner"),
+    "worker": _("background worker"),
+    "beat": _("timetable"),
+}
+"""What a process does."""
 
 PROBES = {
     "served by the hub itself": _("served by the hub itself"),
@@ -40,15 +103,19 @@ EVENT_NAMES = {
     "connection.paused": _("a connection was paused"),
     "connection.tested": _("a connection was tested"),
     "console.entered": _("platform staff came in"),
+    "contact.changed": _("a contact was changed"),
     "delivery.dead": _("a delivery is dead"),
     "delivery.retried": _("a delivery was tried again"),
     "delivery.skipped": _("a delivery was skipped"),
     "delivery.unknown": _("nobody knows whether a delivery arrived"),
     "member.set": _("a member was set"),
+    "memory.erased": _("memory was erased"),
+    "message.posted": _("somebody wrote beside the agent"),
     "message.poison": _("a message could not be stored"),
     "quota.alert": _("a limit is nearly used up"),
     "session.changed": _("a conversation was changed"),
     "turn.dead": _("a turn was given up"),
+    "turn.rerun": _("a turn was run again"),
 }
 """What events are called; types that are not here are shown as they are."""
 
@@ -73,6 +140,7 @@ ACTIONS = {
     "api_key.revoked": _("API key revoked"),
     "delivery.purged": _("dead letters purged"),
     "delivery.replayed": _("dead letters sent again"),
+    "delivery.skipped": _("delivery skipped"),
     "plan.applied": _("plan applied to its tenants"),
     "tenant.plan_applied": _("new limits of the plan"),
     "turn.rerun": _("turn run again"),
@@ -92,6 +160,19 @@ FIELDS: dict[str, Any] = {
     "prompt": _("instructions"),
     "status": _("status"),
     "zone": _("time zone"),
+    "archived": _("archived"),
+    "attempts": _("attempts"),
+    "blocked": _("blocked"),
+    "by": _("by"),
+    "ok": _("worked"),
+    "prefix": _("prefix"),
+    "role": _("role"),
+    "size": _("size"),
+    "starred": _("starred"),
+    "subject": _("whose memory"),
+    "title": _("title"),
+    "user": _("user"),
+    "was": _("was"),
     "allowed_origins": _("allowed origins"),
     "api_key": _("API key"),
     "blocked_terms": _("blocked terms"),
@@ -103,7 +184,7 @@ FIELDS: dict[str, Any] = {
     "tenants": _("tenants"),
     "tools": _("tools"),
     "vectors": _("vectors"),
-    **{str(metric): label for metric, label in METRICS.items()},
+    **{str(metric): metric.label for metric in Metric},
 }
 """What the fields of audited changes are called."""
 
@@ -145,5 +226,17 @@ THEME_WORDS = (
     _("System"),
     _("Select record"),
     _("Run"),
+    _("Select value"),
+    _("Select action"),
+    _("Date"),
+    _("Go back"),
+    _("Return to site"),
+    _("This item will be deleted."),
+    _("Click to cancel"),
+    _("After you've created a user, you’ll be able to edit more user options."),
+    _(
+        "Raw passwords are not stored, so there is no way to see this user’s password, but you can change the "
+        'password using <a href="{}" class="text-primary-600 dark:text-primary-500">this form</a>.'
+    ),
 )
 """The admin theme brings no catalogue; its words are looked up in ours."""

@@ -60,6 +60,8 @@ class Follower:
         self._alone = alone
         self._turn = "" if said.turn_id is None else str(said.turn_id)
         self._mine = alone
+        self._torn = False
+        """A part of the running text is missing: a client that cannot take text back is sent no more of it."""
 
     async def pieces(self) -> AsyncIterator[Piece]:
         """The answer until it is stored. A reader that was too slow is brought up to date by `Void` and the text."""
@@ -104,7 +106,7 @@ class Follower:
     async def _read(self, event: StreamEvent) -> tuple[Piece, ...]:
         kind, data = event.type, event.data
         if kind in ("begin", "reset"):
-            self._mine = await self._owns(data.get("turn_id"))
+            self._mine, self._torn = await self._owns(data.get("turn_id")), False
             return (Void(),) if self._mine and kind == "reset" else ()
         if kind == "message":
             ends = data.get("role") == "assistant" and data.get("turn_id")
@@ -113,10 +115,12 @@ class Follower:
 
     def _shown(self, kind: str, data: Mapping[str, Any]) -> tuple[Piece, ...]:
         if kind == "delta":
-            return (Text(data["text"]),)
-        if kind == "restart":
-            return (Void(),)
-        return (Void(), Text(data["text"])) if kind == "gap" else ()
+            return () if self._torn else (Text(data["text"]),)
+        if kind in ("restart", "gap"):
+            self._torn = not data.get("whole", True)
+        if kind == "gap" and not self._torn:
+            return (Void(), Text(data["text"]))
+        return (Void(),) if kind in ("restart", "gap") else ()
 
     async def _owns(self, turn_id: object) -> bool:
         if self._alone:

@@ -75,7 +75,7 @@ class Connection(TenantOwned):
         indexes = [models.Index(fields=["tenant", "channel"], name="connection_by_channel")]
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.channel})"
+        return self.name if self.name.lower() == self.channel else f"{self.name} ({self.channel})"
 
     @property
     def webhook_path(self) -> str:

@@ -138,7 +138,7 @@ class RedisLink:
             log.info("not_unsubscribed", reason=type(error).__name__)
 
     async def backlog(self, tenant_id: UUID, session_id: UUID) -> Running | None:
-        """The newest epoch's chunks that Redis still holds, unless that answer is already stored."""
+        """The newest epoch's chunks that Redis still holds, unless that answer is stored. The first may be gone."""
         try:
             await self._vault.load(tenant_id)
             rows: Any = await self._redis.xrange(key(tenant_id, "stream", session_id))
@@ -153,7 +153,7 @@ class RedisLink:
                 running = None
                 continue
             if running is None or running.epoch < epoch:
-                running = Running(turn_id=str(chunk.data.get("turn_id", "")), epoch=epoch)
+                running = Running(turn_id=str(chunk.data.get("turn_id", "")), epoch=epoch, whole=index == 1)
             running.note(chunk)
         return running
 

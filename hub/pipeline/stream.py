@@ -13,6 +13,8 @@ from uuid import UUID
 
 MOST_EVENTS = 256
 MOST_BYTES = 1 << 20
+MISSING = "\n\n…\n\n"
+"""Stands for the part of a running answer that nobody has any more; the stored answer is whole."""
 JOIN_FROM = 32
 """Waiting events from which on neighbouring deltas are joined."""
 
@@ -80,6 +82,8 @@ class Running:
     kept: deque[Chunk] = field(default_factory=lambda: deque(maxlen=512))
     shared: bool = False
     """Whether other processes have been told of it."""
+    whole: bool = True
+    """Whether `text` is all that was said; else what is missing is marked in it, or its beginning is."""
 
     def note(self, chunk: Chunk) -> None:
         """Apply the next chunk."""
@@ -87,9 +91,9 @@ class Running:
         if chunk.type == "delta":
             self.text += chunk.data["text"]
         elif chunk.type == "restart":
-            self.text = ""
+            self.text, self.whole = "", True
         elif chunk.type == "gap":
-            self.text = chunk.data["text"]
+            self.text, self.whole = chunk.data["text"], chunk.data.get("whole", True)
         self.kept.append(chunk)
 
     def since(self, index: int) -> list[Chunk] | None:
@@ -99,6 +103,26 @@ class Running:
         if not self.kept or self.kept[0].index > index + 1:
             return None
         return [chunk for chunk in self.kept if chunk.index > index]
+
+    def gap(self) -> Chunk:
+        """All of it at once, for those who have missed a part."""
+        return Chunk("gap", {"text": self.text, "whole": self.whole}, self.epoch, self.index, 0, len(self.text) + 64)
+
+
+def continued(saved: Running | None, heard: Running | None) -> Running | None:
+    """An answer of which only the later chunks were `heard`, behind the text that was stored last."""
+    if heard is None or saved is None or saved.epoch != heard.epoch:
+        found = max((one for one in (saved, heard) if one is not None), key=lambda one: one.epoch, default=None)
+        if found is not None and not found.whole:
+            found.text = MISSING + found.text
+        return found
+    later = heard.since(saved.index)
+    if later is None:
+        heard.text = saved.text + MISSING + heard.text
+        return heard
+    for chunk in later:
+        saved.note(chunk)
+    return saved
 
 
 class Quiet(Exception):

@@ -10,7 +10,7 @@ from typing import Protocol
 from uuid import UUID
 
 from agents.types import Progress, Restarted, Status, TextDelta
-from hub.pipeline.stream import Chunk, Cursor, Running, StreamEvent, Watch
+from hub.pipeline.stream import Chunk, Cursor, Running, StreamEvent, Watch, continued
 
 
 class Link(Protocol):
@@ -184,7 +184,7 @@ class Streams:
             watch.put(chunk)
         if self.shared and self.link is not None:
             if not running.shared and chunk.index > 1:  # others come to know of it in the middle
-                chunk = Chunk("gap", {"text": running.text}, chunk.epoch, chunk.index, 0, len(running.text) + 64)
+                chunk = running.gap()
             running.shared = True
             self.link.send(tenant_id, session_id, [chunk])
 
@@ -281,9 +281,7 @@ class Streams:
 
     async def _filled(self, watch: Watch, chunk: Chunk) -> AsyncIterator[StreamEvent]:
         """Chunks before this one did not come: bring the watcher up to date, or stay silent until the stored answer."""
-        running = self._running.get(watch.session_id)
-        if running is None and self.link is not None and self.shared:
-            running = await self.link.backlog(watch.tenant_id, watch.session_id)
+        running = await self._known(watch)
         if running is not None and running.epoch == chunk.epoch:
             for event in _brought_up(watch, running):
                 yield event
@@ -308,15 +306,16 @@ class Streams:
             yield event
 
     async def _known(self, watch: Watch) -> Running | None:
-        """The running answer: as it runs here, as Redis has it, or as it was last stored."""
+        """The running answer: as it runs here, as Redis has it, or as it was last stored and Redis goes on with it."""
         running = self._running.get(watch.session_id)
         if running is not None or not self.shared:
             return running
         if self.link is not None:
             running = await self.link.backlog(watch.tenant_id, watch.session_id)
-        if running is None and self._saved is not None:
-            running = await self._saved(watch.tenant_id, watch.session_id)
-        return running
+        if running is not None and running.whole:
+            return running
+        saved = await self._saved(watch.tenant_id, watch.session_id) if self._saved is not None else None
+        return continued(saved, running)
 
     async def _running_here(self, watch: Watch) -> AsyncIterator[StreamEvent]:
         for event in _brought_up(watch, self._running.get(watch.session_id)):
@@ -345,7 +344,7 @@ def _missed(running: Running, cursor: Cursor) -> list[Chunk]:
         since = running.since(cursor.index)
         if since is not None:
             return since
-        return [Chunk("gap", {"text": running.text}, running.epoch, running.index)]
+        return [running.gap()]
     first: list[Chunk] = []
     if 0 < cursor.epoch < running.epoch:
         first.append(Chunk("reset", {"turn_id": running.turn_id}, running.epoch, 0))
@@ -354,4 +353,4 @@ def _missed(running: Running, cursor: Cursor) -> list[Chunk]:
     since = running.since(0)
     if since is not None:
         return first + since
-    return [*first, Chunk("gap", {"text": running.text}, running.epoch, running.index)]
+    return [*first, running.gap()]

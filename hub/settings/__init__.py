@@ -118,6 +118,7 @@ LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = ["hub.formats"]
 
 STATIC_URL = "/static/"
 # Only for those who collect; otherwise the finders below serve, and a folder that is not there would be warned about.

@@ -1,17 +1,31 @@
 """How the console names and draws things."""
 
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from django import template
+from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
+from django.utils.timesince import timesince
 from django.utils.translation import gettext
 
+from hub.console.crumbs import Crumbs
+from hub.console.crumbs import crumbs as crumbs_of
 from hub.console.drawing import badge, copyable
 from hub.console.formats import compact, duration
-from hub.console.words import CONNECTION_STATUS, EVENT_NAMES
+from hub.console.happened import event_data
+from hub.console.happened import reason as reason_of
+from hub.console.words import CONNECTION_STATUS, EVENT_NAMES, REFUSALS
 
 register = template.Library()
+JUST_NOW: Final = timedelta(minutes=1)
+
+
+@register.simple_tag(takes_context=True)
+def crumbs(context: template.Context) -> Crumbs:
+    """The page's heading and the way to it."""
+    return crumbs_of(context.flatten())
 
 
 @register.filter
@@ -27,6 +41,24 @@ def named(title: object) -> str:
 def event_name(kind: str) -> str:
     """An event's type in words; itself where there are none."""
     return str(EVENT_NAMES.get(kind, kind))
+
+
+@register.filter
+def reason(detail: str) -> str:
+    """Why a delivery ended as it did, in words."""
+    return reason_of(detail or "")
+
+
+@register.filter
+def refusal(kind: str) -> str:
+    """Why a message was not given to the agent."""
+    return str(REFUSALS.get(kind, kind))
+
+
+@register.filter
+def happened(row: Any) -> str:
+    """An event's data in words."""
+    return event_data(row.type, row.data or {})
 
 
 @register.filter
@@ -52,6 +84,14 @@ def compacted(value: float) -> str:
 def lasting(seconds: float | None) -> str:
     """A time span."""
     return duration(seconds)
+
+
+@register.filter
+def ago(moment: datetime) -> str:
+    """How long it is since then."""
+    if timezone.now() - moment < JUST_NOW:
+        return gettext("just now")
+    return gettext("%(ago)s ago") % {"ago": timesince(moment, depth=1)}
 
 
 @register.filter

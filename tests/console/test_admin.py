@@ -8,7 +8,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from agents.models import Agent
 from hub.console.admin import site
+from tenants.context import tenant_scope
+from tenants.models import Member
 from tests.console.world import PASSWORD, World
 
 Login = Callable[[User], Client]
@@ -65,6 +68,46 @@ def test_a_session_reads_as_a_chat(acme: World, login: Login) -> None:
     assert "It left <strong>today</strong>." in page.text
     assert "李雷" in page.text
     assert "An order that is late" in page.text
+
+
+def heading(page: Any) -> str:
+    found = re.search(r"<h1[^>]*>(.*?)</h1>", page.text, re.DOTALL)
+    assert found, page.text
+    return found[1].strip()
+
+
+def test_pages_are_called_what_people_call_them(acme: World, login: Login) -> None:
+    client = login(acme.users["owner"])
+    assert heading(client.get(f"/admin/hub/session/{acme.session.id}/change/")) == "An order that is late"
+    assert heading(client.get(f"/admin/hub/connection/{acme.connections['web'].id}/change/")) == "web line"
+    assert heading(client.get("/admin/hub/connection/add/?channel=slack")) == "Connect Slack"
+    assert heading(client.get("/admin/tenants/quota/")) == "Quotas"
+    with tenant_scope(acme.tenant.id):
+        named = Agent.objects.create(tenant_id=acme.tenant.id, name="memory")
+        member = Member.objects.get(role="viewer")
+    zh = {"accept-language": "zh-hans"}
+    assert heading(client.get(f"/admin/agents/agent/{named.id}/change/", headers=zh)) == "memory"
+    assert heading(client.get(f"/admin/tenants/member/{member.id}/change/")) == "acme-viewer"
+    assert client.get("/admin/hub/").status_code == 302
+    for path in ("hub/delivery/", "hub/turn/", "hub/message/", "memory/memoryline/"):
+        assert "An order that is late" in client.get(f"/admin/{path}").text, path
+    with tenant_scope(acme.tenant.id):
+        named.delete()
+
+
+def test_only_what_may_be_done_is_offered(acme: World, login: Login) -> None:
+    client = login(acme.users["operator"])
+
+    def offers(status: str) -> tuple[bool, bool]:
+        page = f"/admin/hub/delivery/{acme.deliveries[status].id}/"
+        text = client.get(f"{page}change/").text
+        return f"/{acme.deliveries[status].id}/retry" in text, f"/{acme.deliveries[status].id}/skip" in text
+
+    assert {status: offers(status) for status in ("sent", "dead", "pending")} == {
+        "sent": (False, False),
+        "dead": (True, False),
+        "pending": (False, True),
+    }
 
 
 def test_all_tenants_shows_no_text_and_changes_nothing(staff: User, acme: World, login: Login) -> None:

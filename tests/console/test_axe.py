@@ -1,4 +1,4 @@
-"""axe-core over the console's main pages: nothing serious or critical. Needs `npm ci`, as `.ci/run` does it."""
+"""axe-core over the console's pages: nothing serious or critical."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.console.activity import make_activity
 from tests.console.test_browser import log_in
-from tests.console.test_widget import AXE, serious
+from tests.support.axe import serious
 from tests.support.browser import browsing, chromium, served
 
 if TYPE_CHECKING:
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_console_keeps_nobody_out(staff: Any, acme: World, scheme: str) -> None:
-    if not AXE.exists():
-        pytest.skip("axe-core is not installed: npm ci in hub/console/widget")
+PHONE = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "locale": "zh-CN"}
+
+
+@pytest.mark.parametrize("look", [{}, PHONE], ids=["light", "dark phone in Chinese"])
+def test_the_console_keeps_nobody_out(staff: Any, acme: World, look: dict[str, Any]) -> None:
     chromium()
     pages = {
         "dashboard": "?period=month",
@@ -29,10 +30,24 @@ def test_the_console_keeps_nobody_out(staff: Any, acme: World, scheme: str) -> N
         "connection": f"hub/connection/{acme.connections['telegram'].id}/change/",
         "letters": "hub/delivery/?status=letters",
         "start": "start/model/",
+        "chat": "start/chat/",
+        "channel": "start/channel/",
+        "sessions": "hub/session/",
+        "deliveries": f"hub/delivery/{acme.deliveries['dead'].id}/change/",
+        "channels": "hub/connection/add/",
+        "slack": "hub/connection/add/?channel=slack",
+        "web": f"hub/connection/{acme.connections['web'].id}/change/",
+        "agent": f"agents/agent/{acme.agent.id}/change/",
+        "tenant": f"tenants/tenant/{acme.tenant.id}/change/",
+        "quotas": "tenants/quota/",
+        "keys": "tenants/apikey/",
+        "key": "tenants/apikey/add/",
+        "audit": "tenants/auditentry/",
+        "purge": "hub/delivery/bulk/?do=purge",
     }
-    if scheme == "light":
+    if not look:
         make_activity(acme.tenant.id, [row.id for row in acme.connections.values()], size=20)
-    with served() as base, browsing(color_scheme=scheme, bypass_csp=True, reduced_motion="reduce") as page:
+    with served() as base, browsing(**look, bypass_csp=True, reduced_motion="reduce") as page:
         log_in(page, base, "acme-owner")
         found: dict[str, list[str]] = {}
         for name, path in pages.items():

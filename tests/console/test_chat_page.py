@@ -191,6 +191,16 @@ def test_on_a_phone_in_chinese_and_dark(address: str) -> None:
         shot(page, "chat-phone")
 
 
+def test_a_page_without_a_chat_asks_nothing(uvicorn_gateway: Gateway) -> None:  # noqa: F811
+    chromium()
+    with browsing(tolerate=("404",)) as page:
+        page.goto(f"{uvicorn_gateway.url}/chat/nobody-has-this")
+        page.locator(".welcome h2", has_text="not available").wait_for()
+        assert page.locator("#text").is_hidden()
+        assert page.locator(".notice").is_hidden()
+        shot(page, "chat-none")
+
+
 def test_the_page_says_where_things_may_come_from(address: str) -> None:
     import urllib.request
 

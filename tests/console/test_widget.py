@@ -23,6 +23,7 @@ import pytest
 
 from tests.console.test_chat_page import NO_SOCKETS
 from tests.edges.conftest import folder, gateways, house, model_url, running, uvicorn_gateway  # noqa: F401 (fixtures)
+from tests.support.axe import serious
 from tests.support.browser import browsing, chromium
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parent.parent.parent
 WIDGET = ROOT / "hub" / "static" / "chat" / "widget.js"
-AXE = ROOT / "hub" / "console" / "widget" / "node_modules" / "axe-core" / "axe.min.js"
 MOST_BYTES = 35_000
 SHOTS = os.environ.get("SHOTS", "")
 DONE = ".entry.assistant:not(.live)"
@@ -199,6 +199,7 @@ def test_the_page_speaks_with_the_widget(house: House, uvicorn_gateway: Gateway)
         )
         page.evaluate("hubChat.open()")
         page.wait_for_selector(ONLINE)
+        assert page.locator(".frame.left").count() == 1  # the connection's own corner came with the line
         assert page.locator("#text").get_attribute("placeholder") == "输入消息"
         page.evaluate("hubChat.send('[[normal chunks=3 first_delay=0.4]]')")
         page.locator(".live").wait_for()
@@ -302,6 +303,24 @@ def test_a_file_goes_with_a_message(address: str, tmp_path: Path) -> None:
         assert shown.evaluate("(image) => image.complete && image.naturalWidth") == 8
         page.reload()
         page.locator(".entry.user .thumb img").wait_for()
+
+
+def test_a_file_with_a_long_name_stays_on_a_phones_screen(address: str, tmp_path: Path) -> None:
+    named = tmp_path / f"{'一份名字很长的报价单-' * 4}with-a-name-that-does-not-end.txt"
+    named.write_text("words")
+    with browsing(viewport={"width": 390, "height": 780}) as page:
+        page.goto(address)
+        page.wait_for_selector(ONLINE)
+        page.set_input_files("#files", [str(named)])
+        page.wait_for_selector(".chip.there")
+        send(page, "[[normal chunks=2]] Here it is.")
+        page.wait_for_selector(DONE)
+        edges = page.locator(".entry.user :is(.body, .file)").evaluate_all(
+            "(parts) => parts.map((part) => part.getBoundingClientRect().right)"
+        )
+        assert len(edges) == 2
+        assert max(edges) <= 390, edges
+        shot(page, "chat-long-name")
 
 
 def test_progress_is_shown_and_a_refused_file_says_so(address: str, tmp_path: Path) -> None:
@@ -415,9 +434,12 @@ def test_what_is_written_while_away_is_kept_over_a_reload(address: str) -> None:
 def test_the_form_before_the_first_message(house: House, uvicorn_gateway: Gateway) -> None:  # noqa: F811
     chromium()
     public_id = house.connect("web", form="email*: Your e-mail\ntopic(Sales|Support): About")
-    with browsing() as page:
+    with browsing(viewport={"width": 900, "height": 420}) as page:
         page.goto(f"{uvicorn_gateway.url}/chat/{public_id}")
         page.wait_for_selector("#ask")
+        page.wait_for_selector(ONLINE)
+        places = page.locator("#log").evaluate("(log) => [log.scrollHeight > log.clientHeight, log.scrollTop]")
+        assert places == [True, 0]  # what does not fit is read from its beginning
         shot(page, "chat-form")
         assert page.locator("#composer").is_hidden()
         page.fill("#ask [name=email]", "ada@example.org")
@@ -475,8 +497,6 @@ def _talked(connection: Any, until: int) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(house: House, uvicorn_gateway: Gateway, scheme: str) -> None:  # noqa: F811
-    if not AXE.exists():
-        pytest.skip("axe-core is not installed: npm ci in hub/console/widget")
     chromium()
     public_id = house.connect("web", origins=("*",), suggestions="One?\nTwo?", form="email*: Your e-mail")
     with site(uvicorn_gateway.url, public_id) as shop, browsing(color_scheme=scheme, bypass_csp=True) as page:
@@ -493,19 +513,6 @@ def test_axe_finds_nothing_serious(house: House, uvicorn_gateway: Gateway, schem
         page.click("#launcher")
         page.wait_for_selector(ONLINE)
         assert serious(page) == []
-
-
-def serious(page: Any) -> list[str]:
-    """What axe calls serious or critical, once nothing moves any more."""
-    page.add_script_tag(path=str(AXE))
-    page.wait_for_timeout(500)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [
-        f"{rule['id']}: {node['target']} {node.get('failureSummary', '')}"
-        for rule in found["violations"]
-        if rule["impact"] in ("serious", "critical")
-        for node in rule["nodes"]
-    ]
 
 
 # ---- a gateway that dies ----

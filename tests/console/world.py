@@ -162,7 +162,7 @@ def _delivery(session: Session, turn: Turn, message: Message, status: str, posit
     if status == "sent":
         row.sent_at, row.receipt, row.attempts, row.platform_id = now(), "read", 1, "5501"
     if status == "dead":
-        row.detail, row.attempts = "the platform answered 403: bot was blocked by the user", 4
+        row.detail, row.attempts = "RecipientGone: Forbidden: bot was blocked by the user", 4
     row.address = row.part = b""
     row.save()
     return row

@@ -34,9 +34,9 @@ PROMPT = (
 USED = {"sessions": 0.46, "tokens_per_day": 0.83, "documents": 0.22, "storage_bytes": 0.97, "concurrency": 0.1}
 """Shares of the limits, so that more than one colour of the bars is seen."""
 REASONS = (
-    ("Telegram", "the platform answered 403: bot was blocked by the user", 4),
-    ("Order desk", "the platform answered 503 until the time was over", 9),
-    ("Team Slack", "the platform answered 404: channel_not_found", 2),
+    ("Telegram", "RecipientGone: Forbidden: bot was blocked by the user", 4),
+    ("Order desk", "Unavailable: the callback_url answered 503; the delivery window is over", 9),
+    ("Team Slack", "RecipientGone: Slack answered channel_not_found", 2),
 )
 
 

@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
+from django.utils.safestring import SafeString
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminIntegerFieldWidget,
@@ -33,8 +34,10 @@ from hub.console.base import ConsoleAdmin, Form, Rank, _, capitalise, site
 from hub.console.decorators import display
 from hub.console.graph import workflow_graph
 from hub.console.pydantic_fields import MASK
+from hub.console.words import TOOLS
 from hub.pipeline.operating import note
 from hub.pipeline.reading import load, route_keys, vault
+from hub.templatetags.turns import moment
 from memory.types import Policy
 from tenants.audit import Actor, record
 from tenants.context import current_tenant
@@ -61,11 +64,24 @@ LABELS: Final = {
     "recall_limit": _("most memories per turn"),
     "recall_tokens": _("most tokens of memories"),
 }
+HELPS: Final = {
+    "provider": _("Where the model is asked. The hub's default is the one that it was started with."),
+    "model": _("Its name exactly as the provider writes it."),
+    "api_key": _("Stored encrypted and never shown again. Empty where the server wants none."),
+    "temperature": _("0 is sober, 2 is wild; empty: as the provider has it."),
+    "max_tokens": _("Empty: as many as the provider allows."),
+    "enabled": _("Whether anything is remembered beyond the conversation."),
+    "rounds": _("So many questions and answers are summarised together."),
+    "tokens": _("Or so many tokens, whatever comes first."),
+    "keep_rounds": _("The newest stay word for word beside the summary."),
+    "granularity": _("How much of what was said a summary keeps."),
+    "prompt": _("What summaries should pay attention to, such as order numbers; empty: nothing special."),
+}
 
 
 def route_field(part: str) -> forms.Field:
     """One field of a model route."""
-    common: dict[str, Any] = {"label": LABELS[part], "required": False}
+    common: dict[str, Any] = {"label": LABELS[part], "required": False, "help_text": HELPS.get(part, "")}
     if part == "provider":
         return forms.ChoiceField(**common, choices=PROVIDERS, widget=UnfoldAdminSelectWidget)
     if part == "api_key":
@@ -77,11 +93,10 @@ def route_field(part: str) -> forms.Field:
         return forms.IntegerField(**common, min_value=1, widget=UnfoldAdminIntegerFieldWidget)
     if part == "base_url":
         return forms.URLField(
-            **common,
+            **{**common, "help_text": _("Such as https://api.example.com/v1")},
             max_length=500,
             assume_scheme="https",
             widget=UnfoldAdminTextInputWidget,
-            help_text=_("Such as https://api.example.com/v1"),
         )
     return forms.CharField(**common, max_length=200, widget=UnfoldAdminTextInputWidget)
 
@@ -89,7 +104,9 @@ def route_field(part: str) -> forms.Field:
 def policy_field(name: str) -> forms.Field:
     """One memory setting, with the default as its start."""
     default = getattr(Policy(), name)
+    help_text = HELPS.get(name, "")
     common: dict[str, Any] = {"label": LABELS.get(name, name), "required": False, "initial": default}
+    common["help_text"] = help_text
     if isinstance(default, bool):
         return forms.BooleanField(**common, widget=UnfoldBooleanSwitchWidget)
     if isinstance(default, int):
@@ -105,7 +122,7 @@ class AgentForm(Form):
     tools = forms.MultipleChoiceField(
         label=_("tools"),
         required=False,
-        choices=[(name, name) for name in BUILT_IN],
+        choices=[(name, TOOLS.get(name, name)) for name in BUILT_IN],
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
     terms = forms.CharField(
@@ -119,6 +136,12 @@ class AgentForm(Form):
     class Meta:
         model = Agent
         fields = ("name", "prompt", "language", "tools", "context_tokens")
+        help_texts = {
+            "name": _("As people see it; programs call it by this name, too."),
+            "prompt": _("Who it is, what it helps with, in which tone, and what it must not do."),
+            "language": _("In which it always answers, such as en, zh or de; empty: the person's own."),
+            "context_tokens": _("What a model is given at most: instructions, memories and the conversation."),
+        }
         widgets = {"prompt": UnfoldAdminTextareaWidget(attrs={"rows": 10})}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -181,7 +204,8 @@ class AgentAdmin(ConsoleAdmin):
 
     add_rank = change_rank = Rank.OPERATOR
     delete_rank = Rank.OWNER
-    list_display = ("name", "shown_model", "language", "version", "updated")
+    intro = _("An agent is a prompt and a model. Connections say which agent answers where.")
+    list_display = ("name", "shown_model", "language", "version", "changed")
     list_defer = ("prompt",)
     ordering = ("name",)
     form = AgentForm
@@ -242,7 +266,7 @@ class AgentAdmin(ConsoleAdmin):
             **(extra_context or {}),
             "subtitle": None,
             "graph": workflow_graph(row.workflow) if row is not None else "",
-            "agent_tools": [(name, BUILT_IN[name]) for name in row.tools if name in BUILT_IN] if row else [],
+            "agent_tools": [(name, TOOLS.get(name, name)) for name in row.tools if name in BUILT_IN] if row else [],
             "may_test": self._may(request, Rank.OPERATOR),
         }
         return super().change_view(request, object_id, form_url, context)  # type: ignore[no-any-return]
@@ -261,6 +285,11 @@ class AgentAdmin(ConsoleAdmin):
         if form.new_keys != form.old_keys:
             after["api_key"] = HIDDEN
         record(obj.tenant_id, kind, actor=Actor.of(request.user), subject=obj, before=before, after=after)
+
+    @display(description=_("changed"))
+    def changed(self, obj: Agent) -> SafeString | str:
+        """When its newest version was made."""
+        return moment(obj.updated)
 
     def delete_model(self, request: HttpRequest, obj: Agent) -> None:
         """With an entry in the trail."""

@@ -28,6 +28,12 @@ class ConnectionForm(Form):
     class Meta:
         model = Connection
         fields = ("name", "agent_id", "status", "burst", "debounce_ms", "on_unknown", "delivery_window")
+        help_texts = {
+            "burst": _("What becomes of several messages that wait while an answer is written."),
+            "debounce_ms": _("How long more messages are waited for before an answer begins; 0: not at all."),
+            "on_unknown": _("Where the platform gave no word whether a part arrived."),
+            "delivery_window": _("How long a part is tried before it is a dead letter; empty: as the channel has it."),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

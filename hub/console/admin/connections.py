@@ -26,6 +26,7 @@ from hub.models import Connection, ConnectionStatus
 from hub.pipeline.connections import open_credentials, seal_credentials
 from hub.pipeline.operating import note
 from hub.pipeline.reading import vault
+from hub.templatetags.turns import moment
 from tenants.audit import Actor, record
 from tenants.context import current_tenant
 from tenants.errors import KeyUnavailable, Tampered
@@ -46,11 +47,16 @@ class ConnectionAdmin(ConsoleAdmin):
 
     add_rank = change_rank = Rank.OPERATOR
     delete_rank = Rank.OWNER
-    list_display = ("name", "shown_channel", "shown_status", "agent", "busy", "created")
+    intro = _("Your accounts on channels: where people write to you, and which agent answers there.")
+    list_display = ("name", "shown_channel", "shown_status", "agent", "busy", "last_heard")
     list_filter = (StatusFilter,)
     ordering = ("-id",)
     readonly_fields = ("shown_channel", "webhook", "shown_status", "status_detail", "agent")
     change_form_outer_before_template = "console/connection_head.html"
+
+    def page_title(self, row: Connection) -> str:
+        """Its name: the channel stands below."""
+        return row.name
 
     def get_urls(self) -> list[URLPattern]:
         """With the doors of the two buttons."""
@@ -69,7 +75,10 @@ class ConnectionAdmin(ConsoleAdmin):
                 "has_agents": Agent.objects.exists(),
             }
             return TemplateResponse(request, "console/choose_channel.html", context)
-        known = {"kind": _offered(kind), "help_steps": steps(kind, "")} if kind else {}
+        known = {}
+        if kind is not None:
+            title = _("Connect %(channel)s") % {"channel": channel_name(kind)}
+            known = {"kind": _offered(kind), "help_steps": steps(kind, ""), "title": title}
         return super().add_view(request, form_url, {**(extra_context or {}), **known})  # type: ignore[no-any-return]
 
     def change_view(
@@ -91,6 +100,7 @@ class ConnectionAdmin(ConsoleAdmin):
             "connection": row,
             "address": address,
             "chat_address": _chat_address(row, kind),
+            "snippet": _snippet(row),
             "help_steps": steps(kind, address),
             "health": health_of(row),
             "asked": Asked(**asked) if asked else None,
@@ -201,14 +211,18 @@ class ConnectionAdmin(ConsoleAdmin):
         """The agent that answers."""
         return link("agents_agent", obj.agent_id, getattr(obj, "agent_name", ""))
 
-    @display(description=_("in 24 hours"))
+    @display(description=_("last message"))
+    def last_heard(self, obj: Connection) -> SafeString | str:
+        """When the platform last said something."""
+        return moment(obj.last_event_at)
+
+    @display(description=_("messages in 24 hours"))
     def busy(self, obj: Any) -> SafeString | str:
         """Messages both ways, and what failed."""
         if not obj.day.failed:
             return f"{obj.day.messages:,}"
-        return format_html(
-            "{} {}", f"{obj.day.messages:,}", badge("bad", _("%(count)d failed") % {"count": obj.day.failed})
-        )
+        failed = badge("bad", _("%(count)d failed") % {"count": obj.day.failed})
+        return format_html("{} {}", failed, f"{obj.day.messages:,}")
 
     @display(description=_("webhook address"))
     def webhook(self, obj: Connection) -> SafeString | str:
@@ -260,6 +274,13 @@ def _chat_address(row: Connection, kind: AdapterType) -> str:
     if not kind.capabilities.pull or kind.capabilities.machine:
         return ""
     return f"{settings.HUB_PUBLIC_URL}{reverse('chat-of', args=[row.public_id])}"
+
+
+def _snippet(row: Connection) -> str:
+    """The line that brings the chat onto a page."""
+    return (
+        f'<script src="{settings.HUB_PUBLIC_URL}{reverse("widget")}" data-connection="{row.public_id}" defer></script>'
+    )
 
 
 def _key(row: Connection) -> str:

@@ -14,7 +14,9 @@ from hub.console.base import ChoiceFilter, ConsoleAdmin, Form, Rank, ReadOnlyAdm
 from hub.console.decorators import display
 from hub.console.drawing import link, short
 from hub.console.keyset import SearchById
+from hub.console.titles import NamedSessions
 from hub.console.transcript import transcript
+from hub.console.words import REFUSALS, ROLES
 from hub.models import Contact, Message, Session, SessionOwner
 from hub.pipeline.operating import name_session
 from hub.pipeline.reading import contact_name, message_body, session_title
@@ -61,6 +63,7 @@ class SessionAdmin(SearchById, ConsoleAdmin):
     """Conversations; the page of one shows what was said and follows what is being said."""
 
     change_rank = Rank.OPERATOR
+    intro = _("Conversations, the one in which somebody wrote last first. Open one to read along.")
     list_display = ("shown_title", "person", "connection", "owner", "waiting", "last_seq", "last_heard")
     search_help_text = _("Paste the id of a session")
     list_filter = (OwnerFilter, ArchivedFilter)
@@ -105,6 +108,10 @@ class SessionAdmin(SearchById, ConsoleAdmin):
         if "words" in form.changed_data:
             name_session(obj, form.cleaned_data["words"])
 
+    def page_title(self, row: Session) -> str:
+        """The title."""
+        return self.shown_title(row)
+
     @display(description=_("title"))
     def shown_title(self, obj: Session) -> str:
         """The title, or the end of the id."""
@@ -139,11 +146,22 @@ class SessionAdmin(SearchById, ConsoleAdmin):
         return obj.due_turns
 
 
-class MessageAdmin(SearchById, ReadOnlyAdmin):
+class MessageAdmin(SearchById, NamedSessions, ReadOnlyAdmin):
     """The newest messages of the sessions that were last active; one session's whole story is on its own page."""
 
-    list_display = ("when", "role", "preview", "shown_session", "shown_turn", "status", "reason", "model", "tokens")
-    fields = ("created", "role", "preview", "shown_session", "shown_turn", "seq", "status", "reason", "model", "tokens")
+    list_display = ("when", "shown_role", "preview", "shown_session", "shown_turn", "shown_status", "model", "tokens")
+    fields = (
+        "created",
+        "shown_role",
+        "preview",
+        "shown_session",
+        "shown_turn",
+        "seq",
+        "shown_status",
+        "model",
+        "tokens",
+    )
+    intro = _("What was said last, in all conversations. Open a conversation to read all of it.")
     ordering = ("-id",)
     list_filter = ()
     search_help_text = _("Paste the id of a message")
@@ -178,6 +196,17 @@ class MessageAdmin(SearchById, ReadOnlyAdmin):
         limit = 90 if self._lists(obj) else 20_000
         return body.text[:limit] + ("…" if len(body.text) > limit else "")
 
+    @display(description=_("role"))
+    def shown_role(self, obj: Message) -> str:
+        """Who said it, in words."""
+        return str(ROLES.get(obj.role, obj.role))
+
+    @display(description=_("status"))
+    def shown_status(self, obj: Message) -> str:
+        """What became of it, and why."""
+        words = obj.get_status_display()
+        return f"{words}: {REFUSALS.get(obj.reason, obj.reason)}" if obj.reason else words
+
     def _lists(self, obj: Message) -> bool:
         return not getattr(obj, "whole", False)
 
@@ -188,15 +217,10 @@ class MessageAdmin(SearchById, ReadOnlyAdmin):
             row.whole = True
         return row
 
-    @display(description=_("session"))
-    def shown_session(self, obj: Message) -> SafeString | str:
-        """Its conversation."""
-        return link("hub_session", obj.session_id)
-
     @display(description=_("turn"))
     def shown_turn(self, obj: Message) -> SafeString | str:
         """The turn that owns it."""
-        return link("hub_turn", obj.turn_id)
+        return link("hub_turn", obj.turn_id, str(_("trace")))
 
 
 site.register(Session, SessionAdmin)

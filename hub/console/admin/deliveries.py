@@ -1,6 +1,7 @@
 """The outbox with its dead letters, and what happened."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 from uuid import UUID
@@ -13,19 +14,23 @@ from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import ngettext
 
 from hub.console.admin.letters import AGES, NAMES, LettersView, window
 from hub.console.base import ChoiceFilter, Rank, ReadOnlyAdmin, _, site
 from hub.console.confirming import Question, ask, confirmed
 from hub.console.decorators import action, display
 from hub.console.drawing import DASH, badge, link
+from hub.console.happened import event_data, reason
 from hub.console.keyset import SearchById
+from hub.console.titles import NamedSessions
 from hub.console.transcript import TONES
 from hub.console.turn_words import RECEIPTS
 from hub.models import Connection, Delivery, DeliveryStatus, Event
-from hub.pipeline.operating import retry_delivery, skip_delivery
+from hub.pipeline.operating import RETRIABLE, SKIPPABLE, retry_delivery, skip_delivery
 from hub.pipeline.reading import delivery_part
 from hub.replay import LETTERS, MOST_COUNTED, Letters
+from hub.templatetags.console import event_name
 from hub.templatetags.turns import moment
 from tenants.audit import Actor, record
 from tenants.context import current
@@ -95,7 +100,7 @@ class ReasonFilter(ChoiceFilter):
         """The most frequent reasons of the newest 500."""
         newest = Letters().rows().order_by("-created", "-id").values_list("detail", flat=True)[:500]
         counts = Counter(detail for detail in newest if detail)
-        return [(detail, f"{detail[:60]} ({count})") for detail, count in counts.most_common(12)]
+        return [(detail, f"{reason(detail)[:60]} ({count})") for detail, count in counts.most_common(12)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Dead letters with this reason."""
@@ -103,10 +108,11 @@ class ReasonFilter(ChoiceFilter):
         return letters.filter(detail=self.value()) if self.value() else queryset
 
 
-class DeliveryAdmin(SearchById, ReadOnlyAdmin):
+class DeliveryAdmin(SearchById, NamedSessions, ReadOnlyAdmin):
     """Parts on their way. Ended ones can be sent again, waiting ones skipped, dead letters worked through."""
 
-    list_display = ("when", "shown_status", "connection", "shown_session", "shown_turn", "attempts", "detail")
+    intro = _("What goes out to platforms, part by part, and what became of it.")
+    list_display = ("when", "shown_status", "connection", "shown_session", "shown_turn", "attempts", "why")
     list_filter = (DeliveryStatusFilter, ConnectionFilter, AgeFilter, ReasonFilter)
     list_select_related = ("connection",)
     list_before_template = "console/letters.html"
@@ -118,10 +124,10 @@ class DeliveryAdmin(SearchById, ReadOnlyAdmin):
         ("shown_turn", "shown_receipt"),
         ("created", "due_at"),
         ("sent_at", "expires_at"),
-        "detail",
+        "why",
         "words",
         ("platform_id", "position"),
-        ("part_index", "final"),
+        ("part_number", "final"),
     )
     ordering = ("-created",)
     actions = ("retry", "skip")
@@ -169,6 +175,20 @@ class DeliveryAdmin(SearchById, ReadOnlyAdmin):
         """Operators."""
         return self._may(request, Rank.OPERATOR)
 
+    def has_resend_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        """Operators, for what has ended or waits."""
+        return self._in_time(request, object_id, RETRIABLE)
+
+    def has_skip_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        """Operators, for what waits."""
+        return self._in_time(request, object_id, SKIPPABLE)
+
+    def _in_time(self, request: HttpRequest, object_id: Any, wanted: Sequence[str]) -> bool:
+        """Who has asked while it was time gets an answer, not a refusal."""
+        if not self.has_operate_permission(request) or object_id is None or request.method == "POST":
+            return self.has_operate_permission(request)
+        return Delivery.objects.filter(id=object_id, status__in=wanted).exists()
+
     @action(description=_("Send again"), permissions=["operate"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """Send the chosen ones again."""
@@ -179,12 +199,12 @@ class DeliveryAdmin(SearchById, ReadOnlyAdmin):
         """Give the chosen ones up."""
         return self._chosen(request, queryset, "skip")
 
-    @action(description=_("Send again"), permissions=["operate"], url_path="retry")
+    @action(description=_("Send again"), permissions=["resend"], url_path="retry")
     def retry_this(self, request: HttpRequest, object_id: Any) -> HttpResponse:
         """Send this one again."""
         return self._one(request, object_id, "retry")
 
-    @action(description=_("Skip"), permissions=["operate"], url_path="skip")
+    @action(description=_("Skip"), permissions=["skip"], url_path="skip")
     def skip_this(self, request: HttpRequest, object_id: Any) -> HttpResponse:
         """Give this one up."""
         return self._one(request, object_id, "skip")
@@ -196,7 +216,10 @@ class DeliveryAdmin(SearchById, ReadOnlyAdmin):
             fields = {"action": doing, "_selected_action": [str(ident) for ident in ids]}
             return ask(request, self, question(doing, back, number=len(ids), fields=fields))
         done = sum(_do(request, ident, doing) for ident in ids)
-        words = _("%(count)d deliveries will be sent again.") if doing == "retry" else _("%(count)d were skipped.")
+        if doing == "retry":
+            words = ngettext("%(count)d delivery will be sent again.", "%(count)d deliveries will be sent again.", done)
+        else:
+            words = ngettext("%(count)d was skipped.", "%(count)d were skipped.", done)
         messages.success(request, words % {"count": done})
         return None
 
@@ -218,20 +241,25 @@ class DeliveryAdmin(SearchById, ReadOnlyAdmin):
         """The status, coloured."""
         return badge(TONES[obj.status], obj.get_status_display())
 
-    @display(description=_("session"))
-    def shown_session(self, obj: Delivery) -> SafeString | str:
-        """Its conversation."""
-        return link("hub_session", obj.session_id)
-
     @display(description=_("turn"))
     def shown_turn(self, obj: Delivery) -> SafeString | str:
         """The turn that it answers."""
         return link("hub_turn", obj.turn_id, str(_("trace")))
 
+    @display(description=_("reason"))
+    def why(self, obj: Delivery) -> str:
+        """Why it ended as it did."""
+        return reason(obj.detail) or DASH
+
     @display(description=_("receipt"))
     def shown_receipt(self, obj: Delivery) -> Any:
         """How far the platform says it came."""
         return RECEIPTS.get(obj.receipt, DASH)
+
+    @display(description=_("part"))
+    def part_number(self, obj: Delivery) -> int:
+        """As people count."""
+        return obj.part_index + 1
 
     @display(description=_("text"))
     def words(self, obj: Delivery) -> str:
@@ -241,11 +269,20 @@ class DeliveryAdmin(SearchById, ReadOnlyAdmin):
         return str(delivery_part(obj).get("text") or "") or DASH
 
 
-class EventAdmin(SearchById, ReadOnlyAdmin):
+class EventAdmin(SearchById, NamedSessions, ReadOnlyAdmin):
     """What an operator may want to know: refusals, faults, take-overs, and who changed what."""
 
-    list_display = ("when", "type", "shown_data", "shown_turn", "shown_session", "shown_delivery")
-    fields = ("created", "type", "shown_data", "shown_connection", "shown_session", "shown_turn", "shown_delivery")
+    intro = _("Refusals, faults and changes: what somebody may want to know afterwards.")
+    list_display = ("when", "shown_type", "shown_data", "shown_turn", "shown_session", "shown_delivery")
+    fields = (
+        "created",
+        "shown_type",
+        "shown_data",
+        "shown_connection",
+        "shown_session",
+        "shown_turn",
+        "shown_delivery",
+    )
     ordering = ("-created",)
     id_columns = ("id", "turn_id", "delivery_id")
     search_help_text = _("Paste the id of an event, a turn or a delivery")
@@ -262,17 +299,17 @@ class EventAdmin(SearchById, ReadOnlyAdmin):
     @display(description=_("data"))
     def shown_data(self, obj: Event) -> str:
         """Names, counts and reasons."""
-        return ", ".join(f"{key}: {value}" for key, value in (obj.data or {}).items())[:300] or DASH
+        return event_data(obj.type, obj.data or {})
+
+    @display(description=_("type"))
+    def shown_type(self, obj: Event) -> SafeString:
+        """In words; programs know it by the other name."""
+        return format_html('<span title="{}">{}</span>', obj.type, event_name(obj.type))
 
     @display(description=_("connection"))
     def shown_connection(self, obj: Event) -> SafeString | str:
         """The connection."""
         return link("hub_connection", obj.connection_id)
-
-    @display(description=_("session"))
-    def shown_session(self, obj: Event) -> SafeString | str:
-        """The conversation."""
-        return link("hub_session", obj.session_id)
 
     @display(description=_("turn"))
     def shown_turn(self, obj: Event) -> SafeString | str:
@@ -285,7 +322,7 @@ class EventAdmin(SearchById, ReadOnlyAdmin):
     @display(description=_("delivery"))
     def shown_delivery(self, obj: Event) -> SafeString | str:
         """The delivery."""
-        return link("hub_delivery", obj.delivery_id)
+        return link("hub_delivery", obj.delivery_id, str(_("show")))
 
 
 def question(doing: str, back: str, *, number: int | None = None, fields: Any = None) -> Question:

@@ -15,8 +15,8 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
-from django.utils.timesince import timesince
 from django.utils.timezone import now
+from django.utils.translation import ngettext
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminSelectWidget,
@@ -28,7 +28,10 @@ from hub.console.base import ConsoleAdmin, Form, Rank, ReadOnlyAdmin, _, capital
 from hub.console.confirming import Question, ask, confirmed
 from hub.console.decorators import action, display
 from hub.console.drawing import badge, link
+from hub.console.words import PURPOSES
 from hub.pipeline.operating import note
+from hub.templatetags.console import ago
+from hub.templatetags.turns import moment
 from tenants import keys
 from tenants.audit import Actor, record
 from tenants.context import current_tenant
@@ -67,7 +70,8 @@ class ApiKeyAdmin(ConsoleAdmin):
 
     view_rank = Rank.OPERATOR
     add_rank = Rank.OWNER
-    list_display = ("name", "shown_prefix", "shown_scopes", "state", "last_use", "created_at", "expires_at")
+    intro = _("Programs show a key at the REST API and at the OpenAI-compatible door. A key is shown once.")
+    list_display = ("name", "shown_prefix", "shown_scopes", "state", "last_use", "issued_at", "ends")
     ordering = ("-id",)
     actions = ("revoke",)
     fields = (
@@ -124,6 +128,20 @@ class ApiKeyAdmin(ConsoleAdmin):
         response["Cache-Control"] = "no-store"
         return response
 
+    def page_title(self, row: ApiKey) -> str:
+        """Its name, or its beginning."""
+        return row.name or str(row)
+
+    @display(description=_("issued"))
+    def issued_at(self, obj: ApiKey) -> SafeString | str:
+        """When it was made."""
+        return moment(obj.created_at)
+
+    @display(description=_("expires"))
+    def ends(self, obj: ApiKey) -> SafeString | str:
+        """When it ends by itself."""
+        return moment(obj.expires_at)
+
     def has_revoke_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Owners."""
         return self._may(request, Rank.OWNER)
@@ -136,7 +154,8 @@ class ApiKeyAdmin(ConsoleAdmin):
             fields = {"action": "revoke", "_selected_action": [str(row.id) for row in rows]}
             return ask(request, self, _question(rows, reverse("admin:tenants_apikey_changelist"), fields))
         ended = sum(_revoke(request, row) for row in rows)
-        messages.success(request, _("%(count)d keys revoked.") % {"count": ended})
+        words = ngettext("%(count)d key was revoked.", "%(count)d keys were revoked.", ended)
+        messages.success(request, words % {"count": ended})
         return None
 
     @action(description=_("Revoke"), permissions=["revoke"], url_path="revoke")
@@ -173,7 +192,7 @@ class ApiKeyAdmin(ConsoleAdmin):
         """How long ago, to the minute."""
         if obj.last_used_at is None:
             return str(_("never"))
-        return str(_("%(time)s ago") % {"time": timesince(obj.last_used_at, depth=1)})
+        return ago(obj.last_used_at)
 
     @display(description=_("agent"))
     def shown_agent(self, obj: ApiKey) -> SafeString | str:
@@ -200,7 +219,8 @@ class MemberAdmin(ConsoleAdmin):
 
     view_rank = Rank.OPERATOR
     add_rank = change_rank = delete_rank = Rank.OWNER
-    list_display = ("user", "role", "created_at")
+    intro = _("Who may use this console: owners manage keys and members, operators work, viewers look.")
+    list_display = ("user", "role", "since")
     list_select_related = ("user",)
     ordering = ("id",)
     fields = ("user", "role")
@@ -219,6 +239,15 @@ class MemberAdmin(ConsoleAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """The person does not change."""
         return () if obj is None else ("user",)
+
+    def page_title(self, row: Member) -> str:
+        """The user's name."""
+        return row.user.get_username()
+
+    @display(description=_("since"))
+    def since(self, obj: Member) -> SafeString | str:
+        """When the role was given."""
+        return moment(obj.created_at)
 
     def save_model(self, request: HttpRequest, obj: Member, form: Any, change: bool) -> None:  # noqa: FBT001
         """Find or make the account."""
@@ -253,8 +282,29 @@ class DataKeyAdmin(ReadOnlyAdmin):
     """Which keys seal a tenant's content; never the keys themselves."""
 
     view_rank = Rank.STAFF
-    list_display = ("purpose", "suite", "active_from", "retired_at", "created_at")
+    intro = _("The keys that seal each tenant's content, by what they are for. They are never shown.")
+    list_display = ("shown_purpose", "suite", "begins", "ends")
+    fields = list_display
     ordering = ("purpose",)
+
+    def page_title(self, row: DataKey) -> str:
+        """What it is for."""
+        return self.shown_purpose(row)
+
+    @display(description=_("purpose"))
+    def shown_purpose(self, obj: DataKey) -> str:
+        """In words."""
+        return str(PURPOSES.get(obj.purpose, obj.purpose))
+
+    @display(description=_("in use since"))
+    def begins(self, obj: DataKey) -> SafeString | str:
+        """From when on it seals."""
+        return moment(obj.active_from)
+
+    @display(description=_("retired"))
+    def ends(self, obj: DataKey) -> SafeString | str:
+        """Since when it only opens."""
+        return moment(obj.retired_at)
 
 
 def _question(rows: Sequence[ApiKey], back: str, fields: Any = None) -> Question:

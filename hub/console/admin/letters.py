@@ -15,6 +15,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from hub.bulk import PURGE, REPLAY, NotSent, Order, Progress, begin, progress, step
@@ -164,8 +165,13 @@ class LettersView:
         return TemplateResponse(self._request, "console/progress.html", {**page, "again": f"?{query.urlencode()}"})
 
     def _done_words(self, changed: int) -> str:
-        words = _("%(count)d deliveries will be sent again.") if self._doing == REPLAY else _("%(count)d deleted.")
-        return str(words % {"count": changed})
+        if self._doing == REPLAY:
+            words = ngettext(
+                "%(count)d delivery will be sent again.", "%(count)d deliveries will be sent again.", changed
+            )
+        else:
+            words = gettext("%(count)d deleted.")
+        return words % {"count": changed}
 
 
 def _uuid(text: str) -> UUID | None:

@@ -8,13 +8,13 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.translation import ngettext
 from unfold.admin import TabularInline
 
-from hub.console.admin.tenants import is_staff
+from hub.console.admin.tenants import amount, is_staff
 from hub.console.base import ConsoleAdmin, Form, Rank, _, site
 from hub.console.confirming import Question, ask, confirmed
 from hub.console.decorators import action, display
-from hub.console.drawing import limit_text
 from hub.console.words import METRICS
 from tenants.audit import Actor, changed, record
 from tenants.context import ops_scope
@@ -46,6 +46,7 @@ class PlanAdmin(ConsoleAdmin):
 
     view_rank = add_rank = change_rank = Rank.STAFF
     platform = True
+    intro = _("What classes of tenants may use. A change holds for new tenants until it is applied to the old ones.")
     list_display = ("name", "slug", "limits")
     list_prefetch_related = ("quotas",)
     inlines = (PlanQuotaInline,)
@@ -94,13 +95,14 @@ class PlanAdmin(ConsoleAdmin):
                 break
             done.append(apply_plan(tenant, actor=actor))
         record(None, "plan.applied", actor=actor, subject=plan, after={"tenants": sum(done)})
-        messages.success(request, _("%(count)d tenants have got new limits.") % {"count": sum(done)})
+        words = ngettext("%(count)d tenant has got new limits.", "%(count)d tenants have got new limits.", sum(done))
+        messages.success(request, words % {"count": sum(done)})
         return HttpResponseRedirect(page)
 
     @display(description=_("limits"))
     def limits(self, obj: Plan) -> str:
         """The limits in one line."""
-        return " · ".join(f"{METRICS[Metric(row.metric)]} {limit_text(row.limit_value)}" for row in obj.quotas.all())
+        return " · ".join(f"{METRICS[Metric(row.metric)]} {amount(row, row.limit_value)}" for row in obj.quotas.all())
 
 
 def _question(plan: Plan, tenants: Sequence[Tenant], back: str) -> Question:

@@ -1,5 +1,6 @@
 """Tenants and plans: what each may use, changed with a reason, suspended and resumed."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
@@ -10,21 +11,23 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from hub.console.base import ConsoleAdmin, Form, Rank, _, capitalise, site
 from hub.console.decorators import action, display
-from hub.console.drawing import badge, size, small_bar, usage_bar, whole
+from hub.console.drawing import badge, limit_text, size, small_bar, usage_bar, whole
 from hub.console.tenancy import seat
 from hub.console.trail import trail
 from hub.console.words import METRICS
+from hub.templatetags.turns import moment
 from tenants.audit import Actor, record
 from tenants.context import ops_scope
-from tenants.models import AuditEntry, Metric, Plan, Quota, Tenant
+from tenants.models import AuditEntry, Metric, Plan, PlanQuota, Quota, Tenant
 from tenants.plans import change_plan, create_tenant, set_status
 
 AT_A_GLANCE = (Metric.TOKENS_PER_DAY, Metric.SESSIONS, Metric.CONCURRENCY)
 ENTRIES = 12
+LANGUAGES = (("en", "English"), ("zh-hans", "简体中文"))
 
 
 def is_staff(request: HttpRequest) -> bool:
@@ -40,8 +43,26 @@ def limit_of(row: Quota) -> int:
 
 def quota_bar(row: Quota) -> SafeString:
     """What is used of it."""
-    show = size if row.metric == Metric.STORAGE_BYTES else whole
-    return usage_bar(row.used, limit_of(row), alert_at=row.alert_at, reserved=row.reserved, show=show)
+    return usage_bar(row.used, limit_of(row), alert_at=row.alert_at, reserved=row.reserved, show=_shown(row.metric))
+
+
+def amount(row: Quota | PlanQuota, value: int) -> str:
+    """A limit of this metric, with its unit."""
+    return limit_text(value, _shown(row.metric))
+
+
+def _shown(metric: str) -> Callable[[int], str]:
+    return size if metric == Metric.STORAGE_BYTES else whole
+
+
+def language_field() -> forms.ChoiceField:
+    """The languages that the hub has words in."""
+    return forms.ChoiceField(
+        label=_("language"),
+        choices=LANGUAGES,
+        widget=UnfoldAdminSelectWidget,
+        help_text=_("Of what the hub itself says to people, such as that a limit is used up."),
+    )
 
 
 class ReasonForm(Form):
@@ -74,17 +95,31 @@ class TenantForm(ReasonForm):
 
     wants_reason = ("plan",)
 
+    language = language_field()
+
     class Meta:
         model = Tenant
         fields = ("name", "plan", "zone", "language")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        kept = self.instance.language
+        if kept not in dict(LANGUAGES):  # set from the command line
+            self.fields["language"].choices = [*LANGUAGES, (kept, kept)]  # type: ignore[attr-defined]
 
 
 class NewTenantForm(Form):
     """What is chosen once. Other tenants' rows cannot be seen, so the short name is checked as an operator."""
 
+    language = language_field()
+
     class Meta:
         model = Tenant
         fields = ("name", "slug", "plan", "zone", "language", "suite")
+        help_texts = {
+            "slug": _("Small letters, digits and dashes; it names the tenant on the command line and never changes."),
+            "suite": _("How its content is sealed; it never changes."),
+        }
 
     def clean_slug(self) -> str:
         """Refuse a short name that is taken."""
@@ -100,7 +135,8 @@ class TenantAdmin(ConsoleAdmin):
 
     change_rank = Rank.OWNER
     add_rank = Rank.STAFF
-    list_display = ("name", "plan", "shown_status", "glance", "created_at", "enter")
+    intro = _("Organisations that share this hub, each kept apart from the others.")
+    list_display = ("name", "plan", "shown_status", "glance", "since", "enter")
     list_select_related = ("plan",)
     list_defer = ("start",)
     search_fields = ("slug", "name")
@@ -217,7 +253,12 @@ class TenantAdmin(ConsoleAdmin):
         """The status, coloured."""
         return badge("good" if obj.status == "active" else "bad", obj.get_status_display())
 
-    @display(description=_("used"))
+    @display(description=_("since"))
+    def since(self, obj: Tenant) -> SafeString | str:
+        """When it was made."""
+        return moment(obj.created_at)
+
+    @display(description=_("tokens · sessions · turns at once"))
     def glance(self, obj: Any) -> SafeString:
         """Three small bars."""
         rows = [obj.quotas_at_a_glance[metric] for metric in AT_A_GLANCE if metric in obj.quotas_at_a_glance]

@@ -12,13 +12,15 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
+from django.utils.translation import ngettext
 
 from hub.console.base import ChoiceFilter, Rank, ReadOnlyAdmin, _, site
 from hub.console.confirming import Question, ask, confirmed
 from hub.console.decorators import action, display
-from hub.console.drawing import badge, link
+from hub.console.drawing import badge
 from hub.console.graph import workflow_graph
 from hub.console.keyset import SearchById
+from hub.console.titles import NamedSessions
 from hub.console.trace import turn_page
 from hub.models import Turn, TurnStatus
 from hub.pipeline.operating import rerun_turn
@@ -55,9 +57,10 @@ class TurnStatusFilter(ChoiceFilter):
         return super().queryset(request, found)
 
 
-class TurnAdmin(SearchById, ReadOnlyAdmin):
+class TurnAdmin(SearchById, NamedSessions, ReadOnlyAdmin):
     """Answering passes. The page of one shows where its time and tokens went and what became of its answer."""
 
+    intro = _("Answering passes: where the time and the tokens of each answer went, step by step.")
     list_display = ("when", "shown_status", "shown_session", "model", "used", "first_word", "lasted", "error")
     list_filter = (TurnStatusFilter,)
     ordering = ("-created",)
@@ -87,7 +90,8 @@ class TurnAdmin(SearchById, ReadOnlyAdmin):
             fields = {"action": "rerun", "_selected_action": [str(ident) for ident in ids]}
             return ask(request, self, _question(reverse("admin:hub_turn_changelist"), number=len(ids), fields=fields))
         done = sum(_rerun(request, ident) for ident in ids)
-        messages.success(request, _("%(count)d turns will be run again.") % {"count": done})
+        words = ngettext("%(count)d turn will be run again.", "%(count)d turns will be run again.", done)
+        messages.success(request, words % {"count": done})
         return None
 
     def rerun_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
@@ -154,11 +158,6 @@ class TurnAdmin(SearchById, ReadOnlyAdmin):
     def shown_status(self, obj: Turn) -> SafeString:
         """The status, coloured."""
         return badge(TURN_TONES[obj.status], obj.get_status_display())
-
-    @display(description=_("session"))
-    def shown_session(self, obj: Turn) -> SafeString | str:
-        """Its conversation."""
-        return link("hub_session", obj.session_id)
 
     @display(description=_("tokens in / out"))
     def used(self, obj: Turn) -> str:

@@ -67,6 +67,14 @@ function tenantSwitch(input) {
   });
 }
 document.addEventListener("DOMContentLoaded", () => {
+  // On a phone the columns' names stand before their values: written as they are in the head of the table.
+  for (const cell of document.querySelectorAll("#result_list [data-label]")) {
+    const name = cell.dataset.label;
+    cell.dataset.label = name.charAt(0).toUpperCase() + name.slice(1);
+  }
+  // The theme says nowhere what is its head and what its content.
+  document.getElementById("header-inner")?.setAttribute("role", "banner");
+  document.getElementById("content")?.setAttribute("role", "main");
   const input = document.getElementById("tenant-choice");
   if (input) tenantSwitch(input);
 });

@@ -6,10 +6,22 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from redis import Redis
 
 from agents.types import TextDelta
-from hub.pipeline.stream import MOST_EVENTS, Chunk, Cursor, Running, StreamEvent, TooSlow, Watch
+from hub.pipeline.stream import (
+    MISSING,
+    MOST_EVENTS,
+    Chunk,
+    Cursor,
+    Running,
+    StreamEvent,
+    TooSlow,
+    Watch,
+    continued,
+)
 from hub.pipeline.streams import Streams
+from tenants.redis import key
 from tests.support.model_plans import Plan
 from tests.support.patience import PATIENCE
 from tests.support.world import World
@@ -212,3 +224,60 @@ async def test_where_redis_lost_the_chunks_the_saved_text_is_an_honest_gap() -> 
     async with streams.watch(TENANT, SESSION, Cursor(1)) as watch:
         event = await anext(aiter(watch))
     assert (event.type, event.data["text"], str(event.cursor)) == ("gap", "what was said", "1.3.7")
+    assert event.data["whole"]
+
+
+def heard(*words: str, first: int, epoch: int = 3) -> Running:
+    """An answer as Redis has it when only its chunks from `first` on are left."""
+    running = Running(turn_id="", epoch=epoch, whole=first == 1)
+    for number, word in enumerate(words, first):
+        running.note(Chunk("delta", {"text": word}, epoch, number))
+    return running
+
+
+def stored(text: str, index: int, epoch: int = 3) -> Running:
+    return Running(turn_id="t", epoch=epoch, index=index, text=text)
+
+
+@pytest.mark.parametrize(
+    ("saved", "left", "text", "index", "whole"),
+    [
+        (stored("one two ", 2), heard("three ", "four ", first=3), "one two three four ", 4, True),
+        (stored("one two three ", 3), heard("three ", "four ", first=3), "one two three four ", 4, True),
+        (stored("one two three four five ", 5), heard("three ", "four ", first=3), "one two three four five ", 5, True),
+        (stored("one ", 1), heard("three ", "four ", first=3), f"one {MISSING}three four ", 4, False),
+        (None, heard("three ", "four ", first=3), f"{MISSING}three four ", 4, False),
+        (stored("one two ", 2), None, "one two ", 2, True),
+        (stored("one two ", 2, epoch=2), heard("ONE ", first=1), "ONE ", 1, True),
+        (stored("one two ", 2, epoch=4), heard("three ", first=3), "one two ", 2, True),
+    ],
+)
+def test_what_redis_still_has_goes_on_behind_the_saved_text(
+    saved: Running | None, left: Running | None, text: str, index: int, whole: bool
+) -> None:
+    running = continued(saved, left)
+    assert running is not None
+    gap = running.gap()
+    assert (gap.type, gap.data, gap.index) == ("gap", {"text": text, "whole": whole}, index)
+
+
+async def test_an_answer_whose_beginning_redis_lost_is_shown_from_its_beginning(hub_runtime: World) -> None:
+    gateway = await hub_runtime.another(role="gateway")
+    await hub_runtime.until(lambda: hub_runtime.runtime.streams.shared and gateway.streams.shared)
+    hub_runtime.model.script(Plan(chunks=400, delay=0.2))
+    said = await hub_runtime.say("tell me")
+    await hub_runtime.until(lambda: hub_runtime.value("SELECT count(*) FROM turn WHERE partial IS NOT NULL"))
+    stream = key(hub_runtime.tenant_id, "stream", said.session_id)
+    with Redis.from_url(hub_runtime.settings["redis_url"]) as redis:
+        redis.delete(stream)
+        await hub_runtime.until(lambda: redis.exists(stream))
+    event = None
+    async with asyncio.timeout(PATIENCE):
+        while event is None or not event.data["whole"]:  # until the next second's text is saved, a part is missing
+            async with gateway.chat.watch(hub_runtime.tenant_id, said.session_id, Cursor(said.seq)) as watch:
+                event = await anext(aiter(watch))
+            assert event.type == "gap"
+            assert event.data["text"].startswith("word0 word1 ")
+            assert (MISSING in event.data["text"]) is not event.data["whole"]
+    words = event.data["text"].split()
+    assert words == [f"word{number}" for number in range(len(words))]

@@ -29,6 +29,8 @@ export interface Around {
   base: string;
   publicId: string;
   words: Words;
+  // What the page itself has set, which goes before what the tenant has, whenever that is told.
+  given(): Partial<Settings>;
   page: boolean;
   // Whose visitor this is, where another site has opened the page: its conversation is kept apart from the page's own.
   opener: string;
@@ -132,7 +134,7 @@ export class Chat {
 
   // How the tenant wants it to look.
   apply(settings: Partial<Settings>): void {
-    this.#settings = { ...this.#settings, ...settings };
+    this.#settings = { ...this.#settings, ...settings, ...this.around.given() };
     this.panel.paint(this.#settings);
     this.#composer.uploads = this.#settings.uploads;
     this.around.painted(this.#settings);
@@ -140,9 +142,11 @@ export class Chat {
   }
 
   unavailable(text: string): void {
-    this.panel.notice(text, { tone: "bad" });
+    this.panel.notice(this.#log.isEmpty ? "" : text, { tone: "bad" });
     this.panel.state("closed");
+    this.panel.close(text);
     this.#composer.enable(false);
+    this.#composer.node.hidden = this.#log.isEmpty;
     this.panel.empty.hidden = !this.#log.isEmpty;
   }
 
@@ -293,10 +297,10 @@ export class Chat {
     stopped: (frame) => {
       if (!frame.running) this.#log.giveUp();
     },
-    restart: () => this.#log.text("", true),
+    restart: () => this.#log.gap("", true),
     delta: (frame) => this.#log.text(frame.text ?? ""),
     status: (frame) => this.#log.doing(frame),
-    gap: (frame) => this.#log.gap(frame.text ?? ""),
+    gap: (frame) => this.#log.gap(frame.text ?? "", frame.whole === true),
     missed: (frame) => this.#log.dropTo(frame.after ?? 0),
     history: (frame) => this.#log.page(frame.messages ?? [], frame.more ?? false),
     read: (frame) => {

@@ -140,6 +140,7 @@ export class HubChat extends HTMLElement {
       base: this.#base,
       publicId: this.#publicId,
       words: this.#words,
+      given: () => this.#given(),
       page: this.#page,
       opener: this.getAttribute("opener") ?? "",
       visible: () => this.#opened && !document.hidden,
@@ -149,7 +150,7 @@ export class HubChat extends HTMLElement {
       tell: (event, detail) => this.#tell(event, detail),
     });
     this.#chat = chat;
-    chat.apply(this.#given());
+    chat.apply({});
     chat.line.identity = this.#identity;
     const { panel } = chat;
     this.#frame.append(panel.node);
@@ -224,7 +225,6 @@ export class HubChat extends HTMLElement {
     visualViewport?.addEventListener("resize", () => this.#fit(), { signal });
   }
 
-  // What the page itself has set goes before what the tenant has.
   #given(): Partial<Settings> {
     const given: Record<string, unknown> = {};
     for (const name of HOST_SETTINGS) {
@@ -260,7 +260,7 @@ export class HubChat extends HTMLElement {
       const wanted = this.getAttribute("language") || answer.language || "";
       if (words(wanted).language !== this.#words.language) this.#build(wanted);
       this.#chat.store.keep({ settings: answer });
-      this.#chat.apply({ ...answer, ...this.#given() });
+      this.#chat.apply(answer);
     }
     this.#shown();
   }

@@ -174,7 +174,7 @@ export class Log {
     if (message.quick_replies?.length && message.seq === this.last)
       entry.node.append(this.#choices(message.quick_replies));
     for (const name of new Set((message.tool_calls ?? []).map((call) => call.name))) {
-      if (name) note(entry.foot, say("used", name));
+      if (name) note(entry.foot, say("used", this.words.tool(name, name.replaceAll("_", " "))));
     }
     if (message.status === "refused")
       note(entry.foot, say("refused", this.words.refusal(message.reason ?? "", "")), "bad");
@@ -242,7 +242,7 @@ export class Log {
           return h("a", { ...outward(url), class: "thumb" }, h("img", { src: url, alt: name, loading: "lazy" }));
         const chip = [
           icon("file", 16),
-          h("span", "name", name),
+          h("span", { class: "name", title: name }, name),
           file.size ? h("span", "size", this.words.size(file.size)) : null,
         ];
         return url ? h("a", { ...outward(url), class: "file", download: name }, ...chip) : h("span", "file", ...chip);
@@ -410,11 +410,11 @@ export class Log {
     if (!this.#live) this.begin("");
     const live = this.#live!;
     const { say } = this.words;
-    const label = frame.label || frame.detail || "";
+    const label = frame.state === "tool" ? this.words.tool(frame.detail ?? "", frame.label ?? "") : (frame.detail ?? "");
     if (frame.state === "tool" && frame.phase) this.#step(live, frame.call || label, label, frame.phase);
     const state = frame.state === "tool" && frame.phase ? "thinking" : (frame.state ?? ""); // a step says which tool
     live.status.hidden = false;
-    const words = state === "tool" && frame.label ? frame.label : this.words.knows(state) ? say(state, label) : label;
+    const words = this.words.knows(state) ? say(state, label) : frame.label || label;
     live.status.lastChild!.textContent = words;
     this.#follow();
   }
@@ -430,10 +430,12 @@ export class Log {
     step.firstChild!.replaceWith(icon(phase === "finished" ? "done" : phase === "failed" ? "warn" : "busy", 14));
   }
 
-  gap(text: string): void {
+  // All that is known of the answer; what is missing, if anything is, comes with the stored one.
+  gap(text: string, whole: boolean): void {
     this.text(text, true);
     const live = this.#live!;
-    if (!live.node.querySelector(".gap")) live.body.before(h("p", "gap", this.words.say("gap")));
+    if (whole) live.node.querySelector(".gap")?.remove();
+    else if (!live.node.querySelector(".gap")) live.body.before(h("p", "gap", this.words.say("gap")));
   }
 
   #drawLive(): void {
@@ -512,12 +514,13 @@ export class Log {
 
   toEnd(smooth = false): void {
     this.#follows = true;
+    if (this.isEmpty) return; // a greeting is read from its beginning
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.#scroller.scrollTo({ top: this.#scroller.scrollHeight, behavior: smooth && !calm ? "smooth" : "instant" });
   }
 
   #follow(): void {
-    if (this.#follows) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    if (this.#follows && !this.isEmpty) this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }
 
   #scrolled(): void {

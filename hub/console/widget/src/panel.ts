@@ -74,6 +74,7 @@ export class Panel {
     this.#settings = settings;
     const { say } = this.words;
     this.#title.textContent = this.name;
+    this.#sayState();
     this.#face.replaceChildren(this.face());
     const chips = settings.suggestions.map((text) =>
       h(
@@ -112,8 +113,20 @@ export class Panel {
 
   state(state: string): void {
     this.#state.dataset.state = state;
+    this.#sayState();
+  }
+
+  // With who answers, where the head names somebody else.
+  #sayState(): void {
     const { words } = this;
-    this.#state.lastElementChild!.textContent = words.knows(state) ? words.say(state) : "";
+    const state = this.#state.dataset.state ?? "";
+    const who = state === "closed" || this.name === this.agent || this.agent === words.say("assistant") ? "" : this.agent;
+    this.#state.lastElementChild!.textContent = [who, words.knows(state) && words.say(state)].filter(Boolean).join(" · ");
+  }
+
+  // Instead of a greeting: why nobody can be asked here.
+  close(text: string): void {
+    this.#welcome.replaceChildren(h("div", { class: "face huge", "aria-hidden": "true" }, icon("chat", 20)), h("h2", {}, text));
   }
 
   session(begun: boolean): void {

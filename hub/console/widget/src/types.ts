@@ -115,6 +115,7 @@ export interface Frame {
   retry_after?: number;
   turn_id?: string;
   text?: string;
+  whole?: boolean;
   state?: string;
   detail?: string;
   label?: string;

@@ -36,6 +36,9 @@ const EN = {
   recalling: "Remembering",
   tool: "Using {0}",
   used: "Used {0}",
+  tool_current_time: "the clock",
+  tool_offer_replies: "reply buttons",
+  tool_search_memory: "memory search",
   waiting: "waiting to be sent",
   failed: "Not sent: {0}",
   retry: "Try again",
@@ -71,7 +74,7 @@ const EN = {
   drop: "Drop files to attach them",
   remove: "Remove {0}",
   tooLarge: "{0} is larger than {1}",
-  tooMany: "At most {0} files go with one message.",
+  tooMany: "One message takes no more files: {0} at most.",
   uploadFailed: "{0} could not be uploaded",
   sources: "Sources",
   source: "Source {0}",
@@ -122,6 +125,9 @@ const ZH: Record<Word, string> = {
   recalling: "正在回忆",
   tool: "正在使用 {0}",
   used: "已使用 {0}",
+  tool_current_time: "时钟",
+  tool_offer_replies: "快捷回复",
+  tool_search_memory: "记忆搜索",
   waiting: "等待发送",
   failed: "未发送：{0}",
   retry: "重试",
@@ -176,6 +182,8 @@ export interface Words {
   readonly tag: string;
   say(word: Word, ...values: (string | number)[]): string;
   knows(word: string): word is Word;
+  // What a tool is called; those of tenants by what the hub calls them.
+  tool(name: string, label: string): string;
   // What a refusal's code means, else the hub's own words.
   refusal(code: string, message: string): string;
   time(date: Date): string;
@@ -202,6 +210,7 @@ export function words(wanted = ""): Words {
     tag,
     say,
     knows: (word): word is Word => Object.hasOwn(text, word),
+    tool: (name, label) => (Object.hasOwn(text, `tool_${name}`) ? say(`tool_${name}` as Word) : label || name),
     refusal: (code, message) => (Object.hasOwn(text, code) ? say(code as Word) : message || code),
     time: (date) => clock.format(date),
     moment: (date) => long.format(date),
