@@ -41,14 +41,16 @@ def test_a_database_that_is_away_is_said_to_be(acme: World, database: Any) -> No
 
 @contextmanager
 def nobody_gets_in(database: Any) -> Iterator[None]:
-    """The server takes no more connections of the program, and has ended those that it had."""
-    who = database.value("SELECT rolname FROM pg_roles WHERE rolname LIKE '%login' ORDER BY 1")
-    database.rows(f"ALTER ROLE {who} CONNECTION LIMIT 0")
-    database.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", who)
+    """This worker's database takes no more connections of the program, and has lost those that it had."""
+    name, who = database.name, "SELECT rolname FROM pg_roles WHERE rolname LIKE '%%login'"
+    database.rows(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
+    database.rows(
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename IN ({who})", name
+    )
     try:
         yield
     finally:
-        database.rows(f"ALTER ROLE {who} CONNECTION LIMIT -1")
+        database.rows(f"ALTER DATABASE {name} CONNECTION LIMIT -1")
         connections.close_all()
 
 

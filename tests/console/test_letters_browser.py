@@ -58,7 +58,7 @@ def replays(page: Any, base: str) -> None:
     assert page.locator(".ask-number").inner_text() == "1"
     shot(page, "replay-asked")
     page.locator("form.ask button[type=submit]").dblclick()
-    page.get_by_text("1 deliveries will be sent again.").wait_for()
+    page.get_by_text("1 delivery will be sent again.").wait_for()
 
 
 def follows(page: Any, base: str, world: World, loop: asyncio.AbstractEventLoop) -> None:
