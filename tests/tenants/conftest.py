@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from asgiref.sync import SyncToAsync
 from django.db import connections
 from django.test import override_settings
 from psycopg import sql
@@ -16,7 +17,7 @@ from tenants.db.pools import Pools
 from tenants.db.rls import Grant, Protect
 from tests.conftest import Database
 from tests.tenants.pooler import PORT, Pooler, running_pooler
-from tests.tenants.support import Table, insert_row, tenant_tables
+from tests.tenants.support import Table, close, insert_row, tenant_tables
 
 
 def _address(alias: str, **values: Any) -> None:
@@ -70,6 +71,8 @@ def mode(request: pytest.FixtureRequest, database: Database) -> Iterator[str]:
 
 
 def _renew(**values: Any) -> None:
+    # The thread of `sync_to_async` outlives a test, and so would a connection that was made the old way.
+    SyncToAsync.single_thread_executor.submit(close).result()
     if hasattr(connections._connections, "default"):  # type: ignore[attr-defined]
         connections["default"].close()
         del connections["default"]
