@@ -23,6 +23,7 @@ JOBS: dict[str, Job] = {
     "streams": load_streams.closed,
     "onebot": load_onebot.closed,
     "sockets": load_sockets.idle,
+    "watch": load_sockets.watch,
     "broadcast": load_sockets.broadcast,
 }
 

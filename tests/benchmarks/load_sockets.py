@@ -18,6 +18,8 @@ ANSWER_SECONDS = 20.0
 OF_ONE_VISITOR = 20
 _HELD: list["Socket"] = []
 """Sockets of `idle`, kept open until the next job asks for none."""
+_WATCHING: list[list["Socket"]] = []
+"""Those of `watch`, by visitor."""
 
 
 class Socket(asyncio.Protocol):
@@ -195,22 +197,26 @@ async def _watched(options: dict[str, Any]) -> list[Socket]:
     return [first, *(socket for socket, _welcome in await asyncio.gather(*more))]
 
 
+async def watch(_: Callbacks, options: dict[str, Any]) -> dict[str, Any]:
+    """Open `count` sockets, twenty of each visitor on its session, and hold them for `broadcast`; 0 closes all."""
+    for group in _WATCHING:
+        for socket in group:
+            socket.lost = lambda _: None
+            socket.close()
+    _WATCHING.clear()
+    _WATCHING.extend(await asyncio.gather(*(_watched(options) for _ in range(options["count"] // OF_ONE_VISITOR))))
+    return {"held": sum(map(len, _WATCHING))}
+
+
 async def broadcast(_: Callbacks, options: dict[str, Any]) -> dict[str, Any]:
-    """`count` sockets, each visitor's twenty watching its answers."""
-    groups = [await _watched(options) for _ in range(options["count"] // OF_ONE_VISITOR)]
-    sockets, watching = [socket for group in groups for socket in group], _Watching()
-    for number, group in enumerate(groups):
+    """Every visitor's twenty sockets hear its answers, `turns` of them."""
+    watching = _Watching()
+    for number, group in enumerate(_WATCHING):
         for socket in group:
             socket.heard, socket.lost = partial(watching.heard, number), watching.lost
     begun = time.perf_counter()
-    try:
-        for number in range(options["turns"]):
-            for group in groups:
-                group[0].say(type="say", client_id=f"b{number}", text="Please tell me more about that.")
-            await watching.all_answered(len(sockets))
-    finally:
-        elapsed = time.perf_counter() - begun
-        for socket in sockets:
-            socket.lost = lambda _: None
-            socket.close()
-    return {"count": len(watching.late), "seconds": elapsed, **spread(watching.late)}
+    for number in range(options["turns"]):
+        for group in _WATCHING:
+            group[0].say(type="say", client_id=f"b{number}", text="Please tell me more about that.")
+        await watching.all_answered(sum(map(len, _WATCHING)))
+    return {"count": len(watching.late), "seconds": time.perf_counter() - begun, **spread(watching.late)}
