@@ -12,7 +12,7 @@ WIDTH: Final = 1000.0
 HEIGHT: Final = 200.0
 GAP: Final = 0.28
 LABELS: Final = 6
-FEWER: Final = 4
+FEWER: Final = 3
 SHORT: Final = 6
 LEAST: Final = 4
 """The lowest top of counted things, so that each tick is a whole number."""

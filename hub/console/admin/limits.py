@@ -43,7 +43,7 @@ class QuotaAdmin(ConsoleAdmin):
 
     change_rank = Rank.STAFF
     intro = _("What the tenant may use, and what it has used of it. Who has used a limit up is told so politely.")
-    list_display = ("shown_metric", "bar", "shown_limit", "shown_override", "shown_reserved", "period", "alerted")
+    list_display = ("shown_metric", "bar", "shown_limit", "shown_override", "shown_reserved", "alerted")
     list_filter = (MetricFilter,)
     list_before_template = "console/alerts.html"
     readonly_fields = ("shown_metric", "bar", "shown_limit", "period", "period_start", "reserved", "shown_trail")
