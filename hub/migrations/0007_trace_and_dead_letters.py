@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [('hub', '0006_labels_of_connections_and_workers')]
+    dependencies = [('hub', '0005_turn_journal')]
 
     operations = [
         migrations.AddField(

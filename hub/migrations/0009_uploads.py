@@ -10,7 +10,7 @@ from tenants.db.rls import CompositeKey, Protect, TenantForeignKey
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('hub', '0008_labels'),
+        ('hub', '0007_trace_and_dead_letters'),
         ('tenants', '0002_plans'),
     ]
 
