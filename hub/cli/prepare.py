@@ -3,6 +3,7 @@
 A process of its own: what Django loads for this is gone again before the supervisor settles down.
 """
 
+import gc
 import json
 import sys
 from importlib import import_module
@@ -36,6 +37,7 @@ if __name__ == "__main__":
     from hub.cli.language import speak
     from hub.cli.root import guarded
 
+    gc.disable()  # it lives for a moment, and Django makes the same models again for each step of the schema
     speak()
     with guarded():
         sys.stdout.write(json.dumps(prepare(env()), default=str) + "\n")

@@ -4,6 +4,7 @@ The supervisor keeps the socket, so connections wait in its queue while a crashe
 the program takes as long as making the database ready; with a gate both are done at once.
 """
 
+import gc
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ def serve(descriptor: int, gate: int | None = None) -> None:
 
     Nothing is asked of the database before the other end of the pipe `gate` is closed.
     """
+    gc.disable()  # what is loaded stays; the runtime, once started, lets the collector look at what comes after
     select_settings()
     # A gateway among others goes on answering for a moment while its balancer learns that it is not ready.
     found = env()
