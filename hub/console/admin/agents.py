@@ -67,6 +67,7 @@ LABELS: Final = {
 HELPS: Final = {
     "provider": _("Where the model is asked. The hub's default is the one that it was started with."),
     "model": _("Its name exactly as the provider writes it."),
+    "base_url": _("Such as https://api.example.com/v1"),
     "api_key": _("Stored encrypted and never shown again. Empty where the server wants none."),
     "temperature": _("0 is sober, 2 is wild; empty: as the provider has it."),
     "max_tokens": _("Empty: as many as the provider allows."),
@@ -93,7 +94,7 @@ def route_field(part: str) -> forms.Field:
         return forms.IntegerField(**common, min_value=1, widget=UnfoldAdminIntegerFieldWidget)
     if part == "base_url":
         return forms.URLField(
-            **{**common, "help_text": _("Such as https://api.example.com/v1")},
+            **common,
             max_length=500,
             assume_scheme="https",
             widget=UnfoldAdminTextInputWidget,
@@ -104,9 +105,8 @@ def route_field(part: str) -> forms.Field:
 def policy_field(name: str) -> forms.Field:
     """One memory setting, with the default as its start."""
     default = getattr(Policy(), name)
-    help_text = HELPS.get(name, "")
-    common: dict[str, Any] = {"label": LABELS.get(name, name), "required": False, "initial": default}
-    common["help_text"] = help_text
+    words = {"label": LABELS.get(name, name), "help_text": HELPS.get(name, "")}
+    common: dict[str, Any] = {**words, "required": False, "initial": default}
     if isinstance(default, bool):
         return forms.BooleanField(**common, widget=UnfoldBooleanSwitchWidget)
     if isinstance(default, int):
