@@ -143,6 +143,7 @@ async def kill_gateways(rig: Rig, dose: Dose) -> Result:
         result.sent += len(driver.acked)
         result.figures["refused_attempts"] = result.figures.get("refused_attempts", 0) + len(driver.refused)
         node.kill()
+    await rig.have(gateways=1, runners=1)  # who does what the dead have left
     result.report = await settle_and_check(rig)
     result.need(result.faults == dose.faults, "not every gateway died")
     return result.done()
