@@ -67,15 +67,18 @@ def _soak(stack: "Stack", options: argparse.Namespace) -> int:
 
 
 def _each(stack: "Stack", options: argparse.Namespace) -> int:
+    from tests.faults.outcome import Result
     from tests.faults.suite import ALONE, FAULTS, full, table
 
-    results = []
-    for name in options.only or [*FAULTS, *ALONE]:
-        result = asyncio.run(full(stack, name, messages=options.messages))
-        results.append(result)
-        print(f"{name}: {'passed' if result.passed else 'FAILED'} in {result.seconds:.0f} s", flush=True)
-        print(f"  {result.report.json()}" if result.passed else f"  {result.told()}", flush=True)
-    print(table(results))
+    results: list[Result] = []
+    try:
+        for name in options.only or [*FAULTS, *ALONE]:
+            result = asyncio.run(full(stack, name, messages=options.messages))
+            results.append(result)
+            print(f"{name}: {'passed' if result.passed else 'FAILED'} in {result.seconds:.0f} s", flush=True)
+            print(f"  {result.report.json()}" if result.passed else f"  {result.told()}", flush=True)
+    finally:  # also what an hour has shown before something broke
+        print(table(results), flush=True)
     if options.write:
         PAGE.write_text(rewritten(PAGE.read_text(), table(results)))
     return 0 if all(result.passed for result in results) else 1
