@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import expect
+from redis import Redis
 
+from tenants.redis import key
 from tests.console.test_widget import DONE, ONLINE, _picture, _signed, send, shot
 from tests.edges.conftest import folder, gateways, house, model_url, running, uvicorn_gateway  # noqa: F401 (fixtures)
 from tests.support.browser import browsing, chromium
+from tests.support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from tests.edges.conftest import Gateway, House
@@ -96,8 +100,6 @@ def width(picture: Any) -> int:
 
 def test_a_gap_is_said(house: House, database: Any, redis_url: str, model_url: str, folder: Path) -> None:  # noqa: F811
     """The runner is another process, Redis is emptied in mid-answer, and the database cannot save what was said."""
-    from redis import Redis
-
     chromium()
     public_id = house.connect("web")
     with (
@@ -113,7 +115,9 @@ def test_a_gap_is_said(house: House, database: Any, redis_url: str, model_url: s
             expect(page.locator(".gap")).to_have_count(0)
             page.context.set_offline(True)
             page.wait_for_selector("#link[data-state=offline]")
+            session = database.value("SELECT id FROM session WHERE tenant_id = %s ORDER BY id DESC", house.tenant_id)
             with Redis.from_url(redis_url) as redis:
+                more_comes(redis, key(house.tenant_id, "stream", session))
                 redis.flushall()
             page.context.set_offline(False)
             expect(page.locator(".live .gap")).to_contain_text("was missed")
@@ -126,6 +130,14 @@ def test_a_gap_is_said(house: House, database: Any, redis_url: str, model_url: s
         found = answer.locator(".body").inner_text().split()
         assert found == [f"word{number}" for number in range(len(found))]
         expect(page.locator(".gap")).to_have_count(0)
+
+
+def more_comes(redis: Redis, stream: str) -> None:
+    """Wait until something was said that a page which has just gone cannot have heard."""
+    ends, seen = time.monotonic() + PATIENCE, redis.xlen(stream)
+    while redis.xlen(stream) < seen + 2:
+        assert time.monotonic() < ends, "nothing more was said"
+        time.sleep(0.02)
 
 
 @contextmanager
