@@ -199,7 +199,7 @@ def test_the_page_speaks_with_the_widget(house: House, uvicorn_gateway: Gateway)
         )
         page.evaluate("hubChat.open()")
         page.wait_for_selector(ONLINE)
-        assert page.locator(".frame.left").count() == 1  # the connection's own corner came with the line
+        page.locator(".frame.left").wait_for()  # the connection's own corner came with the line
         assert page.locator("#text").get_attribute("placeholder") == "输入消息"
         page.evaluate("hubChat.send('[[normal chunks=3 first_delay=0.4]]')")
         page.locator(".live").wait_for()

@@ -121,6 +121,7 @@ def test_a_gap_is_said(house: House, database: Any, redis_url: str, model_url: s
                 redis.flushall()
             page.context.set_offline(False)
             expect(page.locator(".live .gap")).to_contain_text("was missed")
+            expect(page.locator(".live .body")).to_contain_text("…")
             words = page.locator(".live .body").inner_text().split()
             assert words[0] == "…"  # what is missing is marked, and the rest goes on
             shot(page, "answer-gap")
