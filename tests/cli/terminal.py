@@ -19,9 +19,11 @@ from typing import Self
 from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
-# A session whose terminal this is: only then does Ctrl-C reach it.
+# A session whose terminal this is: only then does Ctrl-C reach it. A shell has what runs behind it ignore Ctrl-C,
+# and who inherits that ignores it too: undone, so that the tests may run behind a shell.
 OWN_TERMINAL = (
-    "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "import fcntl, os, signal, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "signal.signal(signal.SIGINT, signal.SIG_DFL); "
     "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
 )
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
