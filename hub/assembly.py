@@ -114,7 +114,7 @@ class Assembly:
         memory = make_memory(self._settings, self._stores, self._stores.egress.session)
         agents = self._agents(memory)
         connections = Connections(pools=self._pools, vault=self._vault, http=guarded, keys=keys)
-        streams = Streams(history.chunks, history.saved)
+        streams = Streams(history.chunks, saved=history.saved, seen=history.seen)
         inbox = self._inbox(settler)
         outbox = self._outbox(connections, settler)
         turns = self._turns(connections=connections, agents=agents, streams=streams, outbox=outbox)

@@ -25,6 +25,7 @@ _SAVED = """
 SELECT t.id, t.fence, t.partial FROM session s JOIN turn t ON t.id = s.turn_id
 WHERE s.id = %s AND t.status = 'running' AND t.partial IS NOT NULL
 """
+_READ = "SELECT seq FROM read_mark WHERE id = %s"
 MOST_AT_ONCE = 200
 NEWEST = 50
 """What a newcomer gets, and who was away too long."""
@@ -188,6 +189,12 @@ class History:
         turn_id, fence, partial = row
         index, text = unpack_partial(self._vault.open(partial_cell(tenant_id, turn_id), bytes(partial)))
         return Running(turn_id=str(turn_id), epoch=fence, index=index, text=text)
+
+    async def seen(self, tenant_id: UUID, session_id: UUID) -> int:
+        """The `seq` up to which the visitor has seen the session, on any page; 0 where nothing was."""
+        async with self._pools.app(tenant_id) as conn:
+            row = await (await conn.execute(_READ, (session_id,))).fetchone()
+        return int(row[0]) if row else 0
 
     async def chunks(self, tenant_id: UUID, session_id: UUID, after: int) -> list[Chunk]:
         """What was stored after `after`, as stream events.

@@ -10,7 +10,8 @@ from typing import Protocol
 from uuid import UUID
 
 from agents.types import Progress, Restarted, Status, TextDelta
-from hub.pipeline.stream import Chunk, Cursor, Running, StreamEvent, Watch, continued
+from hub.pipeline.showing import History, Seen, Showing
+from hub.pipeline.stream import Chunk, Cursor, Running, Watch, continued
 
 
 class Link(Protocol):
@@ -31,10 +32,6 @@ class Link(Protocol):
 
 _ACQUAINTED_SECONDS = 1.0
 """By then every process knows of a new one."""
-
-History = Callable[[UUID, UUID, int], Awaitable[Sequence[Chunk]]]
-"""Stored messages of (tenant, session) after a seq, oldest first, as `message` chunks."""
-
 
 Saved = Callable[[UUID, UUID], Awaitable[Running | None]]
 """The text that a running turn of (tenant, session) stored last, with the number of its last chunk."""
@@ -126,9 +123,9 @@ class Publisher:
 class Streams:
     """All sessions that somebody in this process watches or runs."""
 
-    def __init__(self, history: History, saved: Saved | None = None) -> None:
-        self._history = history
+    def __init__(self, history: History, *, saved: Saved | None = None, seen: Seen | None = None) -> None:
         self._saved = saved
+        self._showing = Showing(history, self._known, seen)
         self._watches: dict[UUID, set[Watch]] = {}
         self._running: dict[UUID, Running] = {}
         self._joining: set[asyncio.Task[None]] = set()
@@ -204,7 +201,10 @@ class Streams:
             self.link.send(tenant_id, session_id, [Chunk("stored", {"seq": chunk.seq}, seq=chunk.seq)])
 
     def tell(self, tenant_id: UUID, session_id: UUID, chunk: Chunk) -> None:
-        """Tell watchers, here and elsewhere, of something that is no part of an answer and need not be repeated."""
+        """Tell watchers, here and elsewhere, of something that is no part of an answer and need not be repeated.
+
+        Whoever may have missed it is told by `resync` how things stand.
+        """
         for watch in self._watches.get(session_id, ()):
             watch.put(chunk)
         if self.shared and self.link is not None:
@@ -229,7 +229,7 @@ class Streams:
         try:
             if self.link is not None and self.shared:
                 await self.link.follow(tenant_id, session_id)
-            watch.source = self._events(watch, self._catch_up(watch))
+            watch.source = self._showing.from_stored(watch)
             yield watch
         finally:
             self.leave(watch)
@@ -238,7 +238,7 @@ class Streams:
         """Watch a session whose turn runs in this process, from now on; nothing is read. End it with `leave`."""
         watch = Watch(tenant_id, session_id, cursor)
         self._watches.setdefault(session_id, set()).add(watch)
-        watch.source = self._events(watch, self._running_here(watch))
+        watch.source = self._showing.from_running(watch, lambda: self._running.get(session_id))
         return watch
 
     def leave(self, watch: Watch) -> None:
@@ -252,74 +252,17 @@ class Streams:
             if self.link is not None:
                 self.link.unfollow(watch.tenant_id, watch.session_id)
 
-    async def _events(self, watch: Watch, before: AsyncIterator[StreamEvent]) -> AsyncIterator[StreamEvent]:
-        async for event in before:
-            yield event
-        while True:
-            for chunk in await watch.take():
-                async for event in self._taken(watch, chunk):
-                    yield event
-
-    async def _taken(self, watch: Watch, chunk: Chunk) -> AsyncIterator[StreamEvent]:
-        """What one chunk shows, after whatever had to come before it."""
-        before = self._before(watch, chunk)
-        if before is not None:
-            async for event in before:
-                yield event
-        shown = None if chunk.type in ("stored", "resync") else watch.advance(chunk)
-        if shown is not None:
-            yield shown
-
-    def _before(self, watch: Watch, chunk: Chunk) -> AsyncIterator[StreamEvent] | None:
-        if chunk.type == "resync":
-            return self._catch_up(watch)
-        if watch.misses(chunk):
-            return self._filled(watch, chunk)
-        if chunk.seq > watch.cursor.seq + (chunk.type == "message"):
-            return self._stored_since(watch, chunk.seq)
-        return None
-
-    async def _filled(self, watch: Watch, chunk: Chunk) -> AsyncIterator[StreamEvent]:
-        """Chunks before this one did not come: bring the watcher up to date, or stay silent until the stored answer."""
-        running = await self._known(watch)
-        if running is not None and running.epoch == chunk.epoch:
-            for event in _brought_up(watch, running):
-                yield event
-        if watch.misses(chunk):
-            watch.mute(chunk.epoch)
-
-    async def _stored_since(self, watch: Watch, up_to: int) -> AsyncIterator[StreamEvent]:
-        if up_to <= watch.cursor.seq:
-            return
-        for chunk in await self._history(watch.tenant_id, watch.session_id, watch.cursor.seq):
-            event = watch.advance(chunk)
-            if event is not None:
-                yield event
-
-    async def _catch_up(self, watch: Watch) -> AsyncIterator[StreamEvent]:
-        started = watch.cursor
-        for chunk in await self._history(watch.tenant_id, watch.session_id, started.seq):
-            event = watch.advance(chunk)
-            if event is not None:
-                yield event
-        for event in _brought_up(watch, await self._known(watch)):
-            yield event
-
-    async def _known(self, watch: Watch) -> Running | None:
+    async def _known(self, tenant_id: UUID, session_id: UUID) -> Running | None:
         """The running answer: as it runs here, as Redis has it, or as it was last stored and Redis goes on with it."""
-        running = self._running.get(watch.session_id)
+        running = self._running.get(session_id)
         if running is not None or not self.shared:
             return running
         if self.link is not None:
-            running = await self.link.backlog(watch.tenant_id, watch.session_id)
+            running = await self.link.backlog(tenant_id, session_id)
         if running is not None and running.whole:
             return running
-        saved = await self._saved(watch.tenant_id, watch.session_id) if self._saved is not None else None
+        saved = await self._saved(tenant_id, session_id) if self._saved is not None else None
         return continued(saved, running)
-
-    async def _running_here(self, watch: Watch) -> AsyncIterator[StreamEvent]:
-        for event in _brought_up(watch, self._running.get(watch.session_id)):
-            yield event
 
 
 def _shown(status: Status) -> dict[str, str]:
@@ -328,29 +271,3 @@ def _shown(status: Status) -> dict[str, str]:
     if status.phase:
         found |= {"phase": status.phase, "call": status.call}
     return found
-
-
-def _brought_up(watch: Watch, running: Running | None) -> list[StreamEvent]:
-    """The running answer, from where the watcher is."""
-    if running is None or not running.index:
-        return []
-    events = (watch.advance(chunk) for chunk in _missed(running, watch.cursor))
-    return [event for event in events if event is not None]
-
-
-def _missed(running: Running, cursor: Cursor) -> list[Chunk]:
-    """What brings a watcher at `cursor` up to the running answer."""
-    if cursor.epoch == running.epoch:
-        since = running.since(cursor.index)
-        if since is not None:
-            return since
-        return [running.gap()]
-    first: list[Chunk] = []
-    if 0 < cursor.epoch < running.epoch:
-        first.append(Chunk("reset", {"turn_id": running.turn_id}, running.epoch, 0))
-    elif cursor.epoch > running.epoch:
-        return []
-    since = running.since(0)
-    if since is not None:
-        return first + since
-    return [*first, running.gap()]

@@ -28,6 +28,8 @@ from tests.support.world import World
 
 TENANT, SESSION = uuid4(), uuid4()
 
+_SEEN = "INSERT INTO read_mark (id, tenant_id, seq, updated) VALUES (%s, %s, %s, now())"
+
 
 def _text(events: Sequence[StreamEvent]) -> str:
     """What a client shows of the running answer."""
@@ -212,6 +214,18 @@ async def test_who_watched_before_another_process_came_sees_what_that_one_runs(h
         assert (await reading)[-1].data["text"] == "hello"
 
 
+async def test_who_watched_before_another_process_came_hears_what_was_read_there(hub_world: World) -> None:
+    gateway = await hub_world.another(role="gateway")
+    said = await hub_world.say("hello", runtime=gateway)
+    async with gateway.chat.watch(hub_world.tenant_id, said.session_id, Cursor(said.seq)) as watch:
+        async with gateway.stores.pools.app(hub_world.tenant_id) as conn:
+            await conn.execute(_SEEN, (said.session_id, hub_world.tenant_id, said.seq))  # and this process is not told
+        reading = asyncio.create_task(_read(watch, until="read"))
+        await asyncio.sleep(0)
+        await hub_world.runtime.start()
+        assert (await reading)[-1].data == {"seq": said.seq}
+
+
 async def test_where_redis_lost_the_chunks_the_saved_text_is_an_honest_gap() -> None:
     async def nothing_stored(*_: Any) -> list[Chunk]:
         return []
@@ -219,7 +233,7 @@ async def test_where_redis_lost_the_chunks_the_saved_text_is_an_honest_gap() -> 
     async def saved(*_: Any) -> Running:
         return Running(turn_id="t", epoch=3, index=7, text="what was said")
 
-    streams = Streams(nothing_stored, saved)
+    streams = Streams(nothing_stored, saved=saved)
     streams.shared = True
     async with streams.watch(TENANT, SESSION, Cursor(1)) as watch:
         event = await anext(aiter(watch))
