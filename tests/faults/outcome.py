@@ -17,6 +17,8 @@ class Dose:
     conversations: int = 40
     rate: float = 30.0
     faults: int = 1
+    timed: bool = False
+    """Whether times decide, too: a small dose runs among tests, where they do not."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,6 +47,11 @@ class Result:
         """Note what is wrong."""
         if not true:
             self.wrong.append(what)
+
+    def within(self, dose: Dose, limit: float, seconds: Sequence[float], what: str) -> None:
+        """Note what took longer than `limit`, where times decide."""
+        longest = max(seconds, default=0.0)
+        self.need(longest <= limit or not dose.timed, f"{what} took {longest:.2f} s")
 
     def told(self) -> str:
         """Why it did not pass, for an assertion."""

@@ -35,7 +35,7 @@ async def restart_postgres(rig: Rig, dose: Dose) -> Result:
     result.figures["answers_503_or_none"] = len(driver.refused)
     wrong = {status for status in driver.refused if status not in (0, 503)}
     result.need(not wrong, f"webhooks were answered {sorted(wrong)}")
-    result.need(max(back) <= 10.0, f"it took {max(back):.1f} s until a message was accepted again")
+    result.within(dose, 10.0, back, "the next accepted message")
     result.need(len(rig.runners()) and len(rig.gateways()), "a process ended")
     return result.done()
 

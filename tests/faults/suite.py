@@ -87,7 +87,7 @@ async def full(stack: Stack, name: str, *, messages: int | None = None) -> Resul
     dose = fault.full if messages is None else _scaled(fault.full, messages)
     run = crash_points if name == "points" else fault.run
     async with Rig(stack) as rig:
-        return await run(rig, dose)
+        return await run(rig, replace(dose, timed=True))
 
 
 def _scaled(dose: Dose, messages: int) -> Dose:
