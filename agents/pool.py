@@ -1,10 +1,10 @@
 """What a process keeps warm: specs for seconds, compiled agents per version, session states (L1). All bounded."""
 
-import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 from agents.compiled import CompiledAgent, compile_agent
@@ -13,6 +13,7 @@ from agents.states import pack, unpack
 from agents.tools.base import Tool
 from agents.types import AgentSpec, ModelRoute, SessionState
 from agents.workflow import Workflow
+from tenants.remembered import Remembered
 
 ENTRY_OVERHEAD = 260
 """Bytes that an entry costs besides its string: key, tuple, dictionary slot and list links, measured."""
@@ -143,12 +144,6 @@ class AgentPool:
         return same and agent.faults < self._most_faults and time.monotonic() - agent.built < self._longest
 
 
-@dataclass(slots=True)
-class _Entry:
-    spec: AgentSpec
-    until: float
-
-
 class SpecCache:
     """Agents' specs for some seconds, one read at a time per agent. `invalidate` makes a change count at once."""
 
@@ -161,49 +156,20 @@ class SpecCache:
         most: int = 10_000,
     ) -> None:
         self._read, self._default = read, default_route
-        self._seconds, self._most = seconds, most
-        self._entries: OrderedDict[tuple[UUID, UUID], _Entry] = OrderedDict()
-        self._reading: dict[tuple[UUID, UUID], asyncio.Task[AgentSpec]] = {}
+        self.remembered = Remembered[tuple[UUID, UUID], AgentSpec](seconds=seconds, most=most)
 
     async def get(self, tenant_id: UUID, agent_id: UUID) -> AgentSpec:
         """The spec; raises `AgentUnknown`."""
-        key = (tenant_id, agent_id)
-        entry = self._entries.get(key)
-        if entry is not None and entry.until > time.monotonic():
-            self._entries.move_to_end(key)
-            return entry.spec
-        task = self._reading.get(key)
-        if task is None:
-            task = self._reading[key] = asyncio.create_task(self._fetch(key))
-            task.add_done_callback(lambda done: self._forget(key, done))
-        return await asyncio.shield(task)
+        return await self.remembered.get((tenant_id, agent_id), partial(self._fetch, tenant_id, agent_id))
 
     def invalidate(self, tenant_id: UUID, agent_id: UUID) -> None:
         """The agent has changed: the next turn reads it again, also when a read is under way."""
-        self._entries.pop((tenant_id, agent_id), None)
-        self._reading.pop((tenant_id, agent_id), None)
+        self.remembered.forget((tenant_id, agent_id))
 
     def invalidate_tenant(self, tenant_id: UUID) -> None:
         """Something was changed that all agents of a tenant depend on."""
-        for known, agent_id in [key for key in (*self._entries, *self._reading) if key[0] == tenant_id]:
-            self.invalidate(known, agent_id)
+        self.remembered.forget_where(lambda key, _: key[0] == tenant_id)
 
-    async def _fetch(self, key: tuple[UUID, UUID]) -> AgentSpec:
-        spec = await self._read(*key)
-        if not spec.routes and self._default is not None:
-            spec = replace(spec, routes=(self._default,))
-        known = self._entries.get(key)
-        if known is not None and known.spec == spec:
-            spec = known.spec
-        if self._reading.get(key) is asyncio.current_task():
-            self._entries[key] = _Entry(spec, time.monotonic() + self._seconds)
-            self._entries.move_to_end(key)
-            if len(self._entries) > self._most:
-                self._entries.popitem(last=False)
-        return spec
-
-    def _forget(self, key: tuple[UUID, UUID], done: asyncio.Task[AgentSpec]) -> None:
-        if self._reading.get(key) is done:
-            del self._reading[key]
-        if not done.cancelled():
-            done.exception()  # whoever waited has it; a read that nobody waited for any more is no news
+    async def _fetch(self, tenant_id: UUID, agent_id: UUID) -> AgentSpec:
+        spec = await self._read(tenant_id, agent_id)
+        return replace(spec, routes=(self._default,)) if not spec.routes and self._default is not None else spec

@@ -1,9 +1,8 @@
 """Which agents an API key may call, and the `api` connection through which each is called."""
 
 import asyncio
-import time
-from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -17,6 +16,7 @@ from hub.pipeline.connections import LiveConnection, seal_credentials
 from hub.pipeline.inbox import AWAY
 from tenants.context import tenant_scope
 from tenants.keys import KeyGrant
+from tenants.remembered import Remembered
 
 if TYPE_CHECKING:
     from hub.runtime import Runtime
@@ -44,7 +44,7 @@ class ApiAgent:
     connection_id: UUID | None
 
 
-_known: OrderedDict[UUID, tuple[float, list[ApiAgent]]] = OrderedDict()
+_known: Final = Remembered[UUID, list[ApiAgent]](seconds=LIFE_SECONDS, most=MOST)
 _making = asyncio.Lock()
 
 
@@ -52,14 +52,8 @@ async def agents(runtime: "Runtime", grant: KeyGrant) -> list[ApiAgent]:
     """The agents that the key may call, at most five seconds old. Raises Refused (503)."""
     if _forget not in runtime.forgetting:
         runtime.forgetting.append(_forget)
-    known = _known.get(grant.tenant_id)
-    if known is None or known[0] < time.monotonic():
-        known = (time.monotonic() + LIFE_SECONDS, await _read(runtime, grant.tenant_id))
-        _known[grant.tenant_id] = known
-        _known.move_to_end(grant.tenant_id)
-        if len(_known) > MOST:
-            _known.popitem(last=False)
-    return [agent for agent in known[1] if grant.agent_id in (None, agent.id)]
+    known = await _known.get(grant.tenant_id, partial(_read, runtime, grant.tenant_id))
+    return [agent for agent in known if grant.agent_id in (None, agent.id)]
 
 
 async def connection(runtime: "Runtime", grant: KeyGrant, model: str) -> LiveConnection:
@@ -84,7 +78,7 @@ async def connection(runtime: "Runtime", grant: KeyGrant, model: str) -> LiveCon
 
 def _forget(change: Change) -> None:
     if change.kind in ("agent", "connection"):
-        _known.pop(change.tenant_id, None)
+        _known.forget(change.tenant_id)
 
 
 def _away() -> Refused:
@@ -103,7 +97,7 @@ async def _read(runtime: "Runtime", tenant_id: UUID) -> list[ApiAgent]:
 async def _make(runtime: "Runtime", tenant_id: UUID, agent: ApiAgent) -> UUID:
     async with _making:
         made = await sync_to_async(_find_or_make, thread_sensitive=False)(runtime, tenant_id, agent)
-    _known.pop(tenant_id, None)
+    _known.forget(tenant_id)
     return made
 
 

@@ -2,8 +2,7 @@
 
 import asyncio
 import hashlib
-import time
-from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import psycopg
@@ -15,6 +14,7 @@ from hub.pipeline.changed import Change
 from hub.pipeline.inbox import AWAY
 from tenants import keys
 from tenants.keys import KeyGrant
+from tenants.remembered import Remembered
 
 if TYPE_CHECKING:
     from hub.runtime import Runtime
@@ -31,9 +31,10 @@ class ApiKeys:
     """The process's cache of grants, by the hash of the key; a key itself is never kept."""
 
     def __init__(self) -> None:
-        self._grants: OrderedDict[bytes, tuple[float, KeyGrant | None]] = OrderedDict()
+        self._grants = Remembered[bytes, KeyGrant | None](
+            seconds=LIFE_SECONDS, missing_seconds=UNKNOWN_SECONDS, most=MOST
+        )
         self._touching: set[asyncio.Task[None]] = set()
-        self._forgotten = 0
 
     async def admit(self, runtime: "Runtime", authorization: str, *, scope: str) -> KeyGrant:
         """The grant of a bearer key. Raises Refused: 401 without a valid key, 403 without the scope or
@@ -50,32 +51,20 @@ class ApiKeys:
 
     def forget(self, change: Change) -> None:
         """A key was revoked or changed: all of its tenant are read again."""
-        if change.kind not in ("key", "tenant"):
-            return
-        self._forgotten += 1
-        for digest in [
-            key for key, (_, found) in self._grants.items() if found and found.tenant_id == change.tenant_id
-        ]:
-            del self._grants[digest]
+        if change.kind in ("key", "tenant"):
+            self._grants.forget_where(lambda _, found: found is not None and found.tenant_id == change.tenant_id)
 
     async def _find(self, runtime: "Runtime", key: str) -> KeyGrant | None:
         if self.forget not in runtime.forgetting:
             runtime.forgetting.append(self.forget)
         digest = hashlib.sha256(key.encode("latin-1", "replace")).digest()
-        now = time.monotonic()
-        known = self._grants.get(digest)
-        if known is not None and known[0] > now:
-            return known[1]
-        before = self._forgotten
         try:
-            grant = await keys.find_by_secret(runtime.pools, key)
+            return await self._grants.get(digest, partial(self._read, runtime, key))
         except AWAY:
             raise Refused(503, "unavailable", "please try again shortly", wait=1.0) from None
-        if before == self._forgotten:  # else it may have been read before it was revoked
-            self._grants[digest] = (now + (UNKNOWN_SECONDS if grant is None else LIFE_SECONDS), grant)
-            self._grants.move_to_end(digest)
-            if len(self._grants) > MOST:
-                self._grants.popitem(last=False)
+
+    async def _read(self, runtime: "Runtime", key: str) -> KeyGrant | None:
+        grant = await keys.find_by_secret(runtime.pools, key)
         if grant is not None:
             task = asyncio.create_task(_touch(runtime, grant))
             self._touching.add(task)

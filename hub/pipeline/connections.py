@@ -3,10 +3,9 @@
 An unknown id is remembered for one second in a bounded set, so that guessing costs no database.
 """
 
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from channels_adapters.registry import ChannelUnknown, adapter_type
 from hub.models import Connection
 from tenants.crypto import CellRef, Vault
 from tenants.db.pools import Pools
+from tenants.remembered import Remembered
 
 LIFE_SECONDS = 5.0
 UNKNOWN_SECONDS = 1.0
@@ -135,54 +135,48 @@ class Connections:
         self._vault = vault
         self._http = http
         self._keys = keys
-        self._by_public: OrderedDict[tuple[str, str], tuple[float, LiveConnection | None]] = OrderedDict()
-        self._by_id: OrderedDict[UUID, tuple[float, LiveConnection | None]] = OrderedDict()
-        self._forgotten = 0
+        self._ids = Remembered[tuple[str, str], tuple[UUID, UUID] | None](
+            seconds=LIFE_SECONDS, missing_seconds=UNKNOWN_SECONDS, most=MOST
+        )
+        self._live = Remembered[UUID, LiveConnection | None](
+            seconds=LIFE_SECONDS, missing_seconds=UNKNOWN_SECONDS, most=MOST
+        )
         self.paused: Callable[[UUID, UUID], None] = lambda *_: None
         """Called with tenant and connection when this process paused one, so that the others hear of it."""
 
     async def find(self, channel: str, public_id: str) -> LiveConnection | None:
         """The connection behind a webhook address or chat page, or None."""
-        known = _fresh(self._by_public, (channel, public_id))
-        if known is not None:
-            return known[1]
-        before = self._forgotten
-        async with self._pools.statement("ingest") as conn:
-            row = await (await conn.execute(_FIND, (public_id, channel))).fetchone()
-        found = None if row is None else await self.by_id(row[1], row[0])
-        if before == self._forgotten:
-            _keep(self._by_public, (channel, public_id), found)
-        return found
+        known = await self._ids.get((channel, public_id), partial(self._find, channel, public_id))
+        return await self.by_id(*known) if known is not None else None
 
     async def by_id(self, tenant_id: UUID, connection_id: UUID) -> LiveConnection | None:
         """A connection of this tenant, or None."""
-        known = _fresh(self._by_id, connection_id)
-        if known is not None:
-            found = known[1]
-            return found if found is None or found.tenant_id == tenant_id else None
-        before = self._forgotten
-        await self._vault.load(tenant_id)
-        async with self._pools.app(tenant_id) as conn:
-            row = await (await conn.execute(_READ, (connection_id,))).fetchone()
-        found = None if row is None else self._live(row)
-        if before == self._forgotten:  # else it may have been read before it was changed
-            _keep(self._by_id, connection_id, found)
-        return found
+        found = await self._live.get(connection_id, partial(self._read, tenant_id, connection_id))
+        return found if found is None or found.tenant_id == tenant_id else None
 
     def forget(self, connection_id: UUID) -> None:
         """Drop a connection that was changed, so that its next use reads it again."""
-        self._forgotten += 1
-        self._by_id.pop(connection_id, None)
-        for key in [key for key, (_, found) in self._by_public.items() if found and found.id == connection_id]:
-            del self._by_public[key]
+        self._live.forget(connection_id)
+        self._ids.forget_where(lambda _, known: known is not None and known[1] == connection_id)
 
     def forget_tenant(self, tenant_id: UUID) -> None:
         """Drop all connections of a tenant that was changed."""
-        for connection_id in [key for key, (_, found) in self._by_id.items() if found and found.tenant_id == tenant_id]:
-            self.forget(connection_id)
-        self._forgotten += 1
+        self._live.forget_where(lambda _, found: found is not None and found.tenant_id == tenant_id)
+        self._ids.forget_where(lambda _, known: known is not None and known[0] == tenant_id)
 
-    def _live(self, row: tuple[Any, ...]) -> LiveConnection | None:
+    async def _find(self, channel: str, public_id: str) -> tuple[UUID, UUID] | None:
+        """Its tenant and its id."""
+        async with self._pools.statement("ingest") as conn:
+            row = await (await conn.execute(_FIND, (public_id, channel))).fetchone()
+        return None if row is None else (row[1], row[0])
+
+    async def _read(self, tenant_id: UUID, connection_id: UUID) -> LiveConnection | None:
+        await self._vault.load(tenant_id)
+        async with self._pools.app(tenant_id) as conn:
+            row = await (await conn.execute(_READ, (connection_id,))).fetchone()
+        return None if row is None else self._made(row)
+
+    def _made(self, row: tuple[Any, ...]) -> LiveConnection | None:
         *values, tenant_status, secrets = row
         ident, tenant_id, public_id, channel, name, agent_id, burst, debounce, on_unknown, window, origins = values[:11]
         status, language = values[11:]
@@ -213,19 +207,3 @@ class Connections:
             language=language,
             adapter=adapter,
         )
-
-
-def _fresh(
-    cache: OrderedDict[Any, tuple[float, LiveConnection | None]], key: Any
-) -> tuple[float, LiveConnection | None] | None:
-    entry = cache.get(key)
-    if entry is None or entry[0] < time.monotonic():
-        return None
-    return entry
-
-
-def _keep(cache: OrderedDict[Any, tuple[float, LiveConnection | None]], key: Any, found: LiveConnection | None) -> None:
-    cache[key] = (time.monotonic() + (UNKNOWN_SECONDS if found is None else LIFE_SECONDS), found)
-    cache.move_to_end(key)
-    while len(cache) > MOST:
-        cache.popitem(last=False)

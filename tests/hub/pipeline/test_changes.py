@@ -27,7 +27,7 @@ def lasting(monkeypatch: pytest.MonkeyPatch, redis_url: str) -> None:
 async def _two(world: World) -> list[Runtime]:
     runtimes = [world.runtime, await world.another(role="gateway")]
     for runtime in runtimes:
-        runtime.agents.specs._seconds = 60.0
+        runtime.agents.specs.remembered.seconds = 60.0
     return runtimes
 
 

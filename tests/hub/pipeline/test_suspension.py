@@ -20,8 +20,7 @@ def _set(world: World, status: str) -> bool:
     with ops_scope("test"):
         tenant = Tenant.objects.get(id=world.tenant_id)
     changed = set_status(tenant, status, actor=Actor("root", 1), reason="unpaid")
-    for connection in list(world.runtime.connections._by_id):
-        world.runtime.connections.forget(connection)
+    world.runtime.connections.forget_tenant(world.tenant_id)
     return changed
 
 
