@@ -17,6 +17,9 @@ class Memory(Protocol):
     async def rebuild(self, key: Key, policy: Policy) -> Buffer:
         """The session's buffer from PostgreSQL."""
 
+    def meet(self, key: Key) -> None:
+        """Nobody had met the subject before: nothing is remembered of it yet."""
+
     async def recall(self, key: Key, query: str, policy: Policy, *, buffer: Buffer | None = None) -> Recall:
         """What is remembered about the query beyond the buffer, best first."""
 

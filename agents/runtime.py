@@ -112,6 +112,10 @@ class AgentRuntime:
         """The agent's spec, at most five seconds old; raises `AgentUnknown`."""
         return await self.specs.get(tenant_id, agent_id)
 
+    def meet(self, key: Key) -> None:
+        """The turn that comes is the first of a subject whom nobody has met: there is nothing to recall."""
+        self._memory.meet(key)
+
     async def load_state(self, key: Key, version: int, policy: Policy | None = None) -> SessionState:
         """The session's state at `version`, the one that the claim returned.
 

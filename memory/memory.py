@@ -91,6 +91,10 @@ class Memory:
         self._write_behind(key, buffer)
         return buffer
 
+    def meet(self, key: Key) -> None:
+        """The subject was met by this session's message, now: no store need be asked what is remembered of it."""
+        self._shown.meet(key)
+
     @staticmethod
     def fold(buffer: Buffer, lines: Sequence[Line], policy: Policy, key: Key) -> tuple[Buffer, Batch | None]:
         """The buffer after these lines, and the batch that they filled. Pure: the summary node's decision."""

@@ -65,6 +65,12 @@ class Shown:
                 first, changed = min(first, entry.lowest), entry.changed
         self._put(name, _Entry(key.session_id, first, changed, looked + SECONDS))
 
+    def meet(self, key: Key) -> None:
+        """There was no such subject a moment ago. What is known of it by now counts more."""
+        name = (key.tenant_id, key.subject_id)
+        if name not in self._entries:
+            self._put(name, _Entry(key.session_id, _NO_LINE, 0.0, self._clock() + SECONDS))
+
     def appended(self, exchange: Exchange) -> None:
         """Lines were written, or are about to be. To be told before the commit and after it."""
         key = exchange.key

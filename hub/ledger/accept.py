@@ -75,6 +75,8 @@ class Accepted:
     agent_id: UUID
     unsettled: int
     due: bool
+    newcomer: bool
+    """Whether the subject is a contact that nobody had met before, so that nothing can be remembered of it."""
 
 
 # Who waited for the quota's row may find the last place taken by the very session it means to write to, made meanwhile
@@ -100,7 +102,7 @@ WITH input AS (
     INSERT INTO contact (id, tenant_id, connection_id, external, name, blocked, created)
     SELECT DISTINCT ON (contact_id) contact_id, tenant_id, connection_id, contact_external, contact_name, false, now()
     FROM input WHERE contact_external IS NOT NULL ORDER BY contact_id
-    ON CONFLICT DO NOTHING
+    ON CONFLICT DO NOTHING RETURNING id
 ), fresh AS (
     SELECT i.*, coalesce(c.blocked, false) AS blocked
     FROM input i JOIN keys USING (message_id) LEFT JOIN contact c ON c.id = i.contact_id
@@ -250,8 +252,8 @@ SELECT message_id, held_id, seq,
        CASE WHEN refusal = 'sessions' AND was_counted THEN (1 / (1 - was_counted::int))::text
             WHEN refusal <> '' THEN 'refused' WHEN NOT answer OR owner <> 'agent' THEN 'noted' ELSE 'accepted' END,
        refusal, CASE WHEN fused THEN lead_turn END, fence, version, held_subject, held_agent, unsettled,
-       NOT fused AND due_turns > 0
-FROM placed
+       NOT fused AND due_turns > 0, n.id IS NOT NULL
+FROM placed LEFT JOIN contacts n ON n.id = contact_id AND n.id = held_subject
 """
 
 _LOCK = """

@@ -32,6 +32,8 @@ class Claimed:
     reason: str
     attempts: int
     messages: Sequence[tuple[int, UUID]] = field(default=())
+    newcomer: bool = False
+    """Whether nobody had met the subject before this turn's first message."""
 
 
 _LEASE = """
@@ -209,6 +211,6 @@ class Claimer:
 
 def _claimed(record: Sequence[object]) -> Claimed:
     *head, seqs, ids = record
-    names = Claimed.__slots__[:-1]
+    names = Claimed.__slots__[: len(head)]
     messages = tuple(zip(seqs or (), ids or (), strict=True))  # type: ignore[call-overload]
     return Claimed(**dict(zip(names, head, strict=True)), messages=messages)  # type: ignore[arg-type]

@@ -208,6 +208,7 @@ def _claimed(turn_id: UUID, members: Sequence[tuple[Accept, Accepted]]) -> Claim
         reason="",
         attempts=1,
         messages=tuple(sorted((result.seq, result.message_id) for _, result in members)),
+        newcomer=first.newcomer,
     )
 
 

@@ -167,6 +167,8 @@ class Turns:
     async def _input(self, run: Run, spec: AgentSpec) -> TurnInput:
         claimed = run.claimed
         key = Key(tenant_id=claimed.tenant_id, session_id=claimed.session_id, subject_id=claimed.subject_id)
+        if claimed.newcomer:
+            self._agents.meet(key)
         options = input_options(run.bodies)
         if options.history is None:
             state = await self._agents.load_state(key, claimed.version, spec.policy)

@@ -28,6 +28,9 @@ class ListMemory:
     asked: list[str] = field(default_factory=list)
     broken: bool = False
 
+    def meet(self, key: Key) -> None:
+        pass
+
     async def peek(self, key: Key) -> Buffer | None:
         return None
 

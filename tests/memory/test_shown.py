@@ -106,6 +106,30 @@ def test_an_earlier_line_of_the_session_counts() -> None:
     assert not shown.covers(key, 2)
 
 
+async def test_nobody_looks_for_a_newcomer(world: World, looks: list[Any]) -> None:
+    key = world.key()
+    world.memory.meet(key)
+    assert list((await ask(world, key)).items) == []
+    await world.say(key, round_of(0, "The bees live in Lisbon", "So they do"), POLICY)
+    assert list((await ask(world, key)).items) == []  # it stands in the prompt
+    assert not looks
+    other = world.key(subject=key.subject_id)
+    assert "Lisbon" in (await ask(world, other)).items[0].text
+
+
+def test_a_newcomer_who_has_said_something_elsewhere_meanwhile_is_known() -> None:
+    clock, (mine, other) = Clock(), pair()
+    shown = Shown(clock=clock)
+    shown.appended(Exchange(key=other, lines=round_of(0, "a", "b")))
+    shown.meet(mine)
+    assert not shown.covers(mine, 1)
+    shown = Shown(clock=clock)
+    shown.meet(mine)
+    assert shown.covers(mine, 1)
+    clock.at += SECONDS
+    assert not shown.covers(mine, 1)
+
+
 def test_it_is_bounded() -> None:
     shown = Shown(clock=Clock(), most=2)
     keys = [pair()[0] for _ in range(3)]

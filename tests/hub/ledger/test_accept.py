@@ -149,6 +149,16 @@ async def test_a_blocked_contact_is_refused_without_a_word(steps: Steps) -> None
     assert steps.value("SELECT count(*) FROM turn WHERE status = 'due'") == 0
 
 
+async def test_who_was_never_met_is_a_newcomer_once(steps: Steps) -> None:
+    person = uuid4()
+    assert (await steps.say(b"p", contact_id=person)).newcomer
+    assert not (await steps.say(b"p", contact_id=person)).newcomer
+    assert not (await steps.say(b"q", contact_id=person)).newcomer
+    assert not (await steps.say(b"r", contact_id=uuid4(), contact_external=None, contact_name=None)).newcomer
+    # In a session that is remembered under somebody else, a new face makes nobody new.
+    assert not (await steps.say(b"p")).newcomer
+
+
 async def test_a_debounce_waits_and_is_bounded(steps: Steps) -> None:
     said = await steps.say(debounce_ms=60_000)
     assert await steps.claim(said.session_id) == []

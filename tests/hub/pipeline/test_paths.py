@@ -1,5 +1,8 @@
 """A message's whole path, channel by channel."""
 
+from typing import Any
+from uuid import UUID
+
 import pytest
 
 from channels_adapters.types import Outcome
@@ -40,3 +43,24 @@ async def test_new_begins_the_next_generation_at_the_same_address(hub_runtime: W
     assert "first talk" in shown[2]  # the model echoes its prompt: what was said before is remembered, not repeated
     remembered = hub_runtime.rows("SELECT count(DISTINCT subject_id), count(DISTINCT session_id) FROM memory_line")
     assert remembered == [(1, 2)]
+
+
+async def test_memory_is_asked_of_those_who_were_met_before(
+    hub_runtime: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recalls: list[Any] = []
+    pools = hub_runtime.runtime.pools
+    look = pools.look
+
+    async def counted(tenant_id: UUID, *queries: Any) -> Any:
+        recalls.extend(query for query in queries if "memory_line" in query[0])
+        return await look(tenant_id, *queries)
+
+    monkeypatch.setattr(pools, "look", counted)
+    await hub_runtime.say("My tortoise is called Leopold.", conversation="c1", sender_id="ann")
+    await hub_runtime.quiet()
+    assert not recalls
+    await hub_runtime.say("What is my tortoise called?", conversation="c2", sender_id="ann")
+    await hub_runtime.quiet()
+    assert recalls
+    assert "Leopold" in str(hub_runtime.model.calls[-1].body["messages"])
