@@ -136,14 +136,15 @@ class _Clock:
     """The time limits of one call, re-armed at most once per second or so: a timer per chunk would cost more."""
 
     def __init__(self, limits: Limits) -> None:
-        now = asyncio.get_running_loop().time()
+        self._now = asyncio.get_running_loop().time
+        now = self._now()
         self._limits, self._end, self._armed = limits, now + limits.total, now
         self._step = min(1.0, limits.stall / 8)
         self.limit = asyncio.timeout_at(now + min(limits.first_byte, limits.total))
         self.reads = 0
 
     def read(self) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self._now()
         self.reads += 1
         if self.reads == 1 or now - self._armed > self._step:
             self._armed = now
@@ -152,7 +153,7 @@ class _Clock:
     def reason(self) -> str:
         if not self.reads:
             return "no first byte in time"
-        return "too long in all" if asyncio.get_running_loop().time() >= self._end else "stalled"
+        return "too long in all" if self._now() >= self._end else "stalled"
 
 
 @lru_cache(maxsize=1024)

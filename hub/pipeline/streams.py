@@ -63,6 +63,7 @@ class Publisher:
         self._session_id = session_id
         self.running = Running(turn_id=str(turn_id), epoch=epoch)
         self._pending: list[str] = []
+        self._loop = asyncio.get_running_loop()  # asking for it anew costs a system call, with every piece
         self._next = 0.0
         self._timer: asyncio.Handle | None = None
         self._held: list[Chunk] | None = [] if held else None
@@ -78,9 +79,8 @@ class Publisher:
         if isinstance(progress, TextDelta):
             self._pending.append(progress.text)
             if self._timer is None:
-                loop = asyncio.get_running_loop()
-                soon = self._next <= loop.time()
-                self._timer = loop.call_soon(self.flush) if soon else loop.call_at(self._next, self.flush)
+                soon = self._next <= self._loop.time()
+                self._timer = self._loop.call_soon(self.flush) if soon else self._loop.call_at(self._next, self.flush)
             return
         self.flush()
         if isinstance(progress, Status):
@@ -94,7 +94,7 @@ class Publisher:
             self._timer.cancel()
             self._timer = None
         if self._pending:
-            self._next = asyncio.get_running_loop().time() + STEP_SECONDS
+            self._next = self._loop.time() + STEP_SECONDS
             text, self._pending = "".join(self._pending), []
             self._publish("delta", {"text": text}, size=len(text) + 64)
 

@@ -273,7 +273,41 @@ def test_hosts_are_named_as_http_wants_them() -> None:
     assert b"Host: xn--fsq.test\r\n" in Target.of(URL("http://例.test/"), {}).head
 
 
-def test_a_line_alone_holds_nothing() -> None:
+async def test_a_line_alone_holds_nothing() -> None:
     line = Line(lambda _: None, lambda _: None)
     line.abort()
     assert not line.usable
+
+
+async def test_what_comes_faster_than_anybody_sees_is_read_together(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.providers.wire.GATHER_SECONDS", 0.25)  # a busy machine delays no piece by so much
+    pieces = [b"4\r\n%04d\r\n" % number for number in range(100)]
+    said = await pair.ask(CHUNKED, *pieces, b"0\r\n\r\n")  # a piece every five milliseconds
+    assert said.body == b"".join(b"%04d" % number for number in range(100))
+    assert len(said.reads) < 60
+    again = await pair.ask(OK)
+    assert (again.body, pair.server.connections) == (b"ok", 1)
+
+
+async def test_a_caller_that_leaves_while_an_answer_gathers_closes_it(pair: Pair) -> None:
+    piece = b"4\r\nword\r\n"
+    pair.server.scripts.append([CHUNKED, *[piece] * 2000])
+    said = Said()
+    asking = asyncio.create_task(pair.wire.post(Target.of(URL(pair.url), {}), b"{}", said))
+    await _until(lambda: len(said.body) > 100)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    await _until(lambda: pair.server.closed)
+    read = len(said.body)
+    await asyncio.sleep(0.05)  # as long as a read that was put off would take to come
+    assert len(said.body) == read
+
+
+async def test_an_answer_that_breaks_off_while_it_gathers_is_told_so(pair: Pair) -> None:
+    said = Said()
+    with pytest.raises(WireFault) as caught:
+        await pair.ask(CHUNKED, *[b"4\r\nword\r\n"] * 40, None, said=said)
+    assert caught.value.begun
+    assert said.body == b"word" * 40
