@@ -4,6 +4,9 @@ PY := .venv/bin/python
 PACKAGES := hub channels_adapters agents memory tenants tests
 PYTEST_ARGS ?= -n 2 --dist loadgroup -q
 
+# Kept compiled, whatever the shell says: else each of the many processes compiles two thousand modules, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test check bench bench-memory faults soak fuzz bench-peers shots image-check widget install clean
 
 run: install
