@@ -28,16 +28,23 @@ class Remembered(Generic[K, V]):
     a read waits for that one and shares its error; a value in steady use is renewed in time, and nobody waits for it.
     """
 
-    def __init__(self, *, seconds: float, missing_seconds: float | None = None, most: int = 10_000) -> None:
+    def __init__(
+        self,
+        *,
+        seconds: float,
+        missing_seconds: float | None = None,
+        most: int = 10_000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.seconds = seconds
         self._missing_seconds = seconds if missing_seconds is None else missing_seconds
-        self._most = most
+        self._most, self._clock = most, clock
         self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
         self._reading: dict[K, asyncio.Task[V]] = {}
 
     async def get(self, key: K, read: Callable[[], Awaitable[V]]) -> V:
         """The value, by `read` where it is not known. Raises what `read` raises, which is not remembered."""
-        entry, now = self._entries.get(key), time.monotonic()
+        entry, now = self._entries.get(key), self._clock()
         if entry is None or entry.until <= now:
             return await asyncio.shield(self._reading.get(key) or self._begin(key, read, now))
         if entry.renew <= now and key not in self._reading:

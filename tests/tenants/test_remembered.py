@@ -1,7 +1,6 @@
 """What was read is remembered for some seconds."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -28,16 +27,14 @@ class Source:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+def clock() -> list[float]:
     """The seconds that have passed; to be set."""
-    now = [1000.0]
-    monkeypatch.setattr("tenants.remembered.time.monotonic", lambda: now[0])
-    yield now
+    return [1000.0]
 
 
 @pytest.fixture
-def known() -> Remembered[str, int | None]:
-    return Remembered(seconds=10.0, missing_seconds=1.0, most=2)
+def known(clock: list[float]) -> Remembered[str, int | None]:
+    return Remembered(seconds=10.0, missing_seconds=1.0, most=2, clock=lambda: clock[0])
 
 
 async def test_many_who_ask_at_once_cost_one_read(known: Remembered[str, int | None]) -> None:
@@ -123,7 +120,7 @@ async def test_it_is_bounded_and_keeps_what_is_asked_for(known: Remembered[str, 
 
 
 async def test_an_equal_value_stays_the_same_object(clock: list[float]) -> None:
-    known: Remembered[str, list[int]] = Remembered(seconds=10.0)
+    known: Remembered[str, list[int]] = Remembered(seconds=10.0, clock=lambda: clock[0])
 
     async def read() -> list[int]:
         return [1]
