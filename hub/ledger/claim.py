@@ -211,6 +211,6 @@ class Claimer:
 
 def _claimed(record: Sequence[object]) -> Claimed:
     *head, seqs, ids = record
-    names = Claimed.__slots__[: len(head)]
+    names = Claimed.__slots__[:-2]  # all but the messages, and what only the accept knows
     messages = tuple(zip(seqs or (), ids or (), strict=True))  # type: ignore[call-overload]
     return Claimed(**dict(zip(names, head, strict=True)), messages=messages)  # type: ignore[arg-type]

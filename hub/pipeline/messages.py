@@ -25,7 +25,8 @@ _SAVED = """
 SELECT t.id, t.fence, t.partial FROM session s JOIN turn t ON t.id = s.turn_id
 WHERE s.id = %s AND t.status = 'running' AND t.partial IS NOT NULL
 """
-_READ = "SELECT seq FROM read_mark WHERE id = %s"
+READ_MARK = "SELECT seq FROM read_mark WHERE id = %s"
+"""How far a session's visitor has read; no row before the first time."""
 MOST_AT_ONCE = 200
 NEWEST = 50
 """What a newcomer gets, and who was away too long."""
@@ -193,7 +194,7 @@ class History:
     async def seen(self, tenant_id: UUID, session_id: UUID) -> int:
         """The `seq` up to which the visitor has seen the session, on any page; 0 where nothing was."""
         async with self._pools.app(tenant_id) as conn:
-            row = await (await conn.execute(_READ, (session_id,))).fetchone()
+            row = await (await conn.execute(READ_MARK, (session_id,))).fetchone()
         return int(row[0]) if row else 0
 
     async def chunks(self, tenant_id: UUID, session_id: UUID, after: int) -> list[Chunk]:

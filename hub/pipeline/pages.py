@@ -13,7 +13,7 @@ from hub.pipeline.bodies import Body, body_cell, clean, pack_address, unpack, un
 from hub.pipeline.connections import LiveConnection
 from hub.pipeline.errors import Unavailable
 from hub.pipeline.inbox import AWAY
-from hub.pipeline.messages import SUPERSEDED
+from hub.pipeline.messages import READ_MARK, SUPERSEDED
 from hub.pipeline.rows import Rows
 from hub.pipeline.stream import Chunk
 from hub.pipeline.streams import Streams
@@ -29,7 +29,6 @@ SETTLE_SECONDS = 2.0
 SETTLE_LOOKS = 40
 _NO_END = 1 << 62
 
-_READ = "SELECT seq FROM read_mark WHERE id = %s"
 _UNREAD = """
 SELECT count(*) FROM (
     SELECT 1 FROM message WHERE session_id = %s AND role = 'assistant'
@@ -96,7 +95,7 @@ class Pages:
         """How far the visitor has read, and how many answers came after that (counted up to 100)."""
         try:
             read, unread = await self._pools.look(
-                tenant_id, (_READ, [session_id]), (_UNREAD, [session_id, session_id, MOST_UNREAD])
+                tenant_id, (READ_MARK, [session_id]), (_UNREAD, [session_id, session_id, MOST_UNREAD])
             )
         except AWAY as error:
             raise Unavailable from error

@@ -10,8 +10,8 @@ from typing import Protocol
 from uuid import UUID
 
 from agents.types import Progress, Restarted, Status, TextDelta
-from hub.pipeline.showing import History, Seen, Showing
 from hub.pipeline.stream import Chunk, Cursor, Running, Watch, continued
+from hub.pipeline.watch_events import History, Seen, WatchEvents
 
 
 class Link(Protocol):
@@ -125,7 +125,7 @@ class Streams:
 
     def __init__(self, history: History, *, saved: Saved | None = None, seen: Seen | None = None) -> None:
         self._saved = saved
-        self._showing = Showing(history, self._known, seen)
+        self._events = WatchEvents(history, self._known, seen)
         self._watches: dict[UUID, set[Watch]] = {}
         self._running: dict[UUID, Running] = {}
         self._joining: set[asyncio.Task[None]] = set()
@@ -229,7 +229,7 @@ class Streams:
         try:
             if self.link is not None and self.shared:
                 await self.link.follow(tenant_id, session_id)
-            watch.source = self._showing.from_stored(watch)
+            watch.source = self._events.from_stored(watch)
             yield watch
         finally:
             self.leave(watch)
@@ -238,7 +238,7 @@ class Streams:
         """Watch a session whose turn runs in this process, from now on; nothing is read. End it with `leave`."""
         watch = Watch(tenant_id, session_id, cursor)
         self._watches.setdefault(session_id, set()).add(watch)
-        watch.source = self._showing.from_running(watch, lambda: self._running.get(session_id))
+        watch.source = self._events.from_running(watch, lambda: self._running.get(session_id))
         return watch
 
     def leave(self, watch: Watch) -> None:

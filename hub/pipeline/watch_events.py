@@ -19,7 +19,7 @@ Seen = Callable[[UUID, UUID], Awaitable[int]]
 """The seq up to which the visitor of (tenant, session) has read."""
 
 
-class Showing:
+class WatchEvents:
     """Makes a watch's events of its chunks."""
 
     def __init__(self, history: History, known: Known, seen: Seen | None) -> None:
