@@ -9,7 +9,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from hub.pipeline import crash
-from tests.faults.outcome import Dose, Result, spread
+from tests.faults.outcome import GIVEN_UP, Dose, Result, spread
 from tests.faults.reading import settle_and_check
 from tests.faults.rig import LEASE_SECONDS, Node, Rig
 
@@ -67,20 +67,20 @@ def _slowly(rig: Rig) -> Iterator[None]:
         rig.model.default = usual
 
 
-async def takeover(rig: Rig, victim: Node, strike: Callable[[], object], *, seconds: float = 20.0) -> list[float]:
+async def takeover(rig: Rig, victim: Node, strike: Callable[[], object]) -> list[float]:
     """Strike, then measure for each turn that the victim held how long until it is claimed again."""
     waiting = await _laden(rig, victim)
     strike()
     began = time.monotonic()
     waiting |= await _held(rig, victim)  # what it took in the last moment
     took = []
-    while waiting and time.monotonic() - began < seconds:
+    while waiting and time.monotonic() - began < GIVEN_UP:
         await asyncio.sleep(0.03)
         for turn, taken in await rig.rows(_MOVED, list(waiting), list(waiting.values())):
             waiting.pop(turn)
             if taken:
                 took.append(time.monotonic() - began)
-    return took + [seconds] * len(waiting)
+    return took + [GIVEN_UP] * len(waiting)
 
 
 async def _laden(rig: Rig, victim: Node, *, turns: int = 2, seconds: float = 30.0) -> dict[UUID, int]:

@@ -6,7 +6,7 @@ import time
 import redis
 
 from tests.faults.driver import Driver
-from tests.faults.outcome import Dose, Result, spread
+from tests.faults.outcome import GIVEN_UP, Dose, Result, spread
 from tests.faults.reading import settle_and_check
 from tests.faults.rig import Rig
 
@@ -25,7 +25,7 @@ async def restart_postgres(rig: Rig, dose: Dose) -> Result:
         away.append(time.monotonic() - began)
         up = time.monotonic()
         count = len(driver.acked)
-        while len(driver.acked) == count and not sending.done() and time.monotonic() - up < 20:
+        while len(driver.acked) == count and not sending.done() and time.monotonic() - up < GIVEN_UP:
             await asyncio.sleep(0.02)
         back.append(time.monotonic() - up)
     await sending
