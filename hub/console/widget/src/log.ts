@@ -527,7 +527,8 @@ export class Log {
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
     this.#follows = scrollHeight - scrollTop - clientHeight < NEAR;
     this.down.hidden = this.#follows;
-    if (scrollTop < NEAR_TOP && scrollHeight > clientHeight) this.#askOlder();
+    // Who follows the end has not scrolled up: what comes first only fills the page, and is near both of its ends.
+    if (!this.#follows && scrollTop < NEAR_TOP && scrollHeight > clientHeight) this.#askOlder();
     if (this.#follows) this.acts.seen();
   }
 }
